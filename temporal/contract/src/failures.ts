@@ -1,0 +1,76 @@
+/**
+ * Faults: things that are thrown. `type` of the ApplicationFailure is the code. A fault has a public message, which
+ * may leave the process, and an internal one, which is logged with the same id and goes nowhere else.
+ */
+export type FailureOwner = 'client' | 'platform' | 'upstream' | 'capacity' | 'config' | 'security';
+
+interface FailureSpec {
+  readonly owner: FailureOwner;
+  /** Whether a second try can succeed without anyone changing anything. */
+  readonly retry: boolean;
+  /** GraphQL `extensions.code` shown to the caller. */
+  readonly publicCode: string;
+  readonly publicMessage: string;
+}
+
+export const FAILURE_CODES = [
+  'BAD_INPUT',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'NOT_FOUND',
+  'IDEMPOTENCY_CONFLICT',
+  'INVALID_STATE',
+  'PAYLOAD_TOO_LARGE',
+  'ENVELOPE_INVALID',
+  'ENVELOPE_MISMATCH',
+  'HOST_FENCED',
+  'EFFECT_HELD',
+  'POLICY_UNAVAILABLE',
+  'POLICY_MOVING',
+  'DATABASE_UNAVAILABLE',
+  'TEMPORAL_UNAVAILABLE',
+  'JOURNAL_LAGGING',
+  'SECRET_UNAVAILABLE',
+  'WORKER_MISCONFIGURED',
+  'INTERNAL',
+] as const;
+export type FailureCode = (typeof FAILURE_CODES)[number];
+
+const NOT_NOW = 'The platform cannot do this right now. Nothing was lost; try again shortly.';
+
+export const FAILURES = {
+  BAD_INPUT: { owner: 'client', retry: false, publicCode: 'BAD_USER_INPUT', publicMessage: 'The input is not valid.' },
+  UNAUTHENTICATED: { owner: 'client', retry: false, publicCode: 'UNAUTHENTICATED', publicMessage: 'Send a valid API key as "authorization: Bearer <key>".' },
+  FORBIDDEN: { owner: 'client', retry: false, publicCode: 'FORBIDDEN', publicMessage: 'This key may not do that.' },
+  NOT_FOUND: { owner: 'client', retry: false, publicCode: 'NOT_FOUND', publicMessage: 'There is no such thing, or you may not see it.' },
+  IDEMPOTENCY_CONFLICT: { owner: 'client', retry: false, publicCode: 'IDEMPOTENCY_CONFLICT', publicMessage: 'This idempotency key was used with other arguments.' },
+  INVALID_STATE: { owner: 'client', retry: false, publicCode: 'INVALID_STATE', publicMessage: 'This was already decided or has ended.' },
+  PAYLOAD_TOO_LARGE: { owner: 'client', retry: false, publicCode: 'PAYLOAD_TOO_LARGE', publicMessage: 'The input is too large.' },
+  ENVELOPE_INVALID: { owner: 'security', retry: false, publicCode: 'REFUSED', publicMessage: 'The run could not prove whom it works for.' },
+  ENVELOPE_MISMATCH: { owner: 'security', retry: false, publicCode: 'REFUSED', publicMessage: 'The run does not belong where it was executed.' },
+  HOST_FENCED: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  EFFECT_HELD: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  POLICY_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  POLICY_MOVING: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  DATABASE_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  TEMPORAL_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  JOURNAL_LAGGING: { owner: 'capacity', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  SECRET_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  WORKER_MISCONFIGURED: { owner: 'config', retry: false, publicCode: 'INTERNAL', publicMessage: 'The platform is not set up correctly.' },
+  INTERNAL: { owner: 'platform', retry: false, publicCode: 'INTERNAL', publicMessage: 'Something went wrong on our side.' },
+} as const satisfies Record<FailureCode, FailureSpec>;
+
+/** A typed fault. `internal` and `cause` stay in the process; `field` names the input at fault, when one is. */
+export class BulkheadError extends Error {
+  override readonly name = 'BulkheadError';
+  readonly publicMessage: string;
+  constructor(
+    readonly code: FailureCode,
+    options: { publicMessage?: string; internal?: string; field?: string; cause?: unknown } = {},
+  ) {
+    super(options.internal ?? options.publicMessage ?? FAILURES[code].publicMessage, { cause: options.cause });
+    this.publicMessage = options.publicMessage ?? FAILURES[code].publicMessage;
+    this.field = options.field;
+  }
+  readonly field: string | undefined;
+}

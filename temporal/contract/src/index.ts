@@ -1,0 +1,56 @@
+export {
+  agentId,
+  buildApprovalId,
+  buildGrantId,
+  buildRunId,
+  InvalidId,
+  parseApprovalId,
+  parseGrantId,
+  parseRunId,
+  runIdOfWorkflow,
+  tenantId,
+  toolId,
+  workspaceId,
+} from './ids.js';
+export type {
+  AgentId,
+  ApprovalId,
+  CallKey,
+  GrantId,
+  HostId,
+  RunId,
+  TenantId,
+  ToolId,
+  WorkspaceId,
+} from './ids.js';
+export { canonicalJson } from './canonical-json.js';
+export type { Json } from './canonical-json.js';
+export {
+  ACTIVITIES,
+  CHANNELS,
+  childWorkflowId,
+  ENVELOPE_HEADER,
+  placementOf,
+  QUERIES,
+  SEARCH_ATTRIBUTES,
+  SIGNALS,
+  WORKFLOWS,
+} from './names.js';
+export type { TenantPlacement } from './names.js';
+export type { Envelope, SignedEnvelope } from './envelope.js';
+export { REFUSAL_KINDS, RUN_STATES, TERMINAL_RUN_STATES } from './outcomes.js';
+export type {
+  AgentStart,
+  CallAnswer,
+  CallRequest,
+  GrantAnswer,
+  GrantRequest,
+  LineActivities,
+  Outcome,
+  OutcomeKind,
+  Reason,
+  RefusalKind,
+  RunState,
+} from './outcomes.js';
+export { BulkheadError, FAILURE_CODES, FAILURES } from './failures.js';
+export type { FailureCode, FailureOwner } from './failures.js';

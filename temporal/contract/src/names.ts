@@ -1,0 +1,32 @@
+import type { TenantId } from './ids.js';
+
+/** Every name that travels on a wire. Changing one breaks running workflows: add, do not rename. */
+
+/** Header that carries the signed envelope through start, signal, activity, child and continue-as-new. */
+export const ENVELOPE_HEADER = 'bulkhead-envelope';
+
+export const ACTIVITIES = { secretBroker: 'secretBroker', toolGateway: 'toolGateway' } as const;
+/** Signals only wake a run; the row in the database decides. */
+export const SIGNALS = { approvalDecided: 'approvalDecided', resume: 'resume' } as const;
+export const QUERIES = { waitingFor: 'waitingFor' } as const;
+export const WORKFLOWS = { supportTriage: 'supportTriage', longChain: 'longChain' } as const;
+/** Keyword search attributes; they are not encrypted, so they carry no content, only labels. */
+export const SEARCH_ATTRIBUTES = { agent: 'BulkheadAgent', workspace: 'BulkheadWorkspace' } as const;
+
+/** Database channels of LISTEN/NOTIFY: payloads carry ids only and are hints; the rows decide. */
+export const CHANNELS = { outbox: 'bulkhead_outbox', runs: 'bulkhead_runs', tenants: 'bulkhead_tenants' } as const;
+
+const NAMESPACE_PREFIX = 'tnt-';
+
+/** Where a tenant's work runs. The only place that derives a namespace or queue from a tenant. */
+export interface TenantPlacement {
+  readonly namespace: string;
+  readonly taskQueue: string;
+}
+
+export function placementOf(tenant: TenantId): TenantPlacement {
+  return { namespace: `${NAMESPACE_PREFIX}${tenant}`, taskQueue: `${NAMESPACE_PREFIX}${tenant}.agents` };
+}
+
+/** Child workflow ids are derived, never random: a reset must meet its own children again. */
+export const childWorkflowId = (parent: string, segment: number, k: number): string => `${parent}/${segment}.${k}`;

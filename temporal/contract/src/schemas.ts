@@ -1,0 +1,104 @@
+import { z } from 'zod';
+import { tenantId, workspaceId, agentId, toolId, parseRunId } from './ids.js';
+import type { AgentId, RunId, TenantId, ToolId, WorkspaceId } from './ids.js';
+import type { Envelope } from './envelope.js';
+
+/** zod mirrors of the contract, for the edges: what comes from a database column, a header, a person or a tool. */
+
+function accepts(parse: (text: unknown) => unknown): (text: unknown) => boolean {
+  return (text) => {
+    try {
+      return parse(text) !== undefined;
+    } catch {
+      return false;
+    }
+  };
+}
+
+export const TenantIdSchema = z.custom<TenantId>(accepts(tenantId), 'not a tenant id');
+export const WorkspaceIdSchema = z.custom<WorkspaceId>(accepts(workspaceId), 'not a workspace id');
+export const AgentIdSchema = z.custom<AgentId>(accepts(agentId), 'not an agent id');
+export const ToolIdSchema = z.custom<ToolId>(accepts(toolId), 'not a tool id');
+export const RunIdSchema = z.custom<RunId>(accepts(parseRunId), 'not a run id');
+
+export const EnvelopeSchema = z.strictObject({
+  v: z.literal(1),
+  tenantId: TenantIdSchema,
+  workspaceId: WorkspaceIdSchema,
+  agentId: AgentIdSchema,
+  runId: RunIdSchema,
+  policyProfile: z.string().min(1).max(63),
+  quotaClass: z.string().min(1).max(63),
+  actor: z.string().min(1).max(200),
+  issuedAt: z.int().positive(),
+}) satisfies z.ZodType<Envelope>;
+
+/** Where a credential goes: one header of the tool's own host, e.g. `authorization` with prefix `Bearer `. */
+const CredentialSlot = z.strictObject({
+  header: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
+  prefix: z.string().max(32).default(''),
+});
+
+const Credential = z.strictObject({
+  /** Name of the tenant's secret. */
+  secret: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/),
+  slot: CredentialSlot,
+});
+
+const JsonSchema = z.record(z.string(), z.unknown());
+
+const toolBase = {
+  description: z.string().min(1).max(2000),
+  /** JSON Schema (draft 2020-12) of the arguments; `additionalProperties: false` at the top is required. */
+  inputSchema: JsonSchema,
+  effect: z.enum(['read', 'write', 'irreversible']),
+  /** keyed: honours our idempotency key; natural: repeating changes nothing; none: never repeated. */
+  idempotency: z.enum(['keyed', 'natural', 'none']),
+  timeoutMs: z.int().min(100).max(300_000).default(30_000),
+  /** Answers above this are refused as tool_failed. */
+  answerBytesMax: z.int().min(1).max(262_144).default(65_536),
+  credential: Credential.optional(),
+};
+
+export const HttpToolSpec = z
+  .strictObject({
+    ...toolBase,
+    adapter: z.literal('http'),
+    method: z.enum(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']),
+    /** Absolute URL; `{name}` is replaced by the percent-encoded argument, in the path only. */
+    url: z.string().max(2000).optional(),
+    /** Name of the argument that holds the destination instead; such a tool has no credential. */
+    urlArgument: z.string().max(63).optional(),
+    outputSchema: JsonSchema.optional(),
+  })
+  .refine((tool) => (tool.url === undefined) !== (tool.urlArgument === undefined), 'give url or urlArgument')
+  .refine((tool) => tool.urlArgument === undefined || tool.credential === undefined, {
+    message: 'a tool whose destination comes from an argument may not carry a credential',
+    path: ['credential'],
+  });
+
+export const McpToolSpec = z.strictObject({
+  ...toolBase,
+  adapter: z.literal('mcp'),
+  /** A stdio server named in the host configuration, or the URL of a streamable HTTP server. */
+  server: z.union([
+    z.strictObject({ stdio: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/) }),
+    z.strictObject({ url: z.url({ protocol: /^https?$/ }) }),
+  ]),
+  tool: z.string().min(1).max(128),
+});
+
+export const ModelToolSpec = z.strictObject({
+  ...toolBase,
+  adapter: z.literal('model'),
+  /** Base URL of an OpenAI-compatible API, e.g. `https://host/v1`. */
+  baseUrl: z.url({ protocol: /^https?$/ }),
+  model: z.string().min(1).max(128),
+});
+
+/** A tool as a tenant's admin declares it. */
+export const ToolSpecSchema = z.discriminatedUnion('adapter', [HttpToolSpec, McpToolSpec, ModelToolSpec]);
+export type ToolSpec = z.infer<typeof ToolSpecSchema>;
+export type HttpTool = z.infer<typeof HttpToolSpec>;
+export type McpTool = z.infer<typeof McpToolSpec>;
+export type ModelTool = z.infer<typeof ModelToolSpec>;
