@@ -1,5 +1,6 @@
 /** A value that JSON can carry without loss. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
+export type Json =
+  null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
 
 /**
  * RFC 8785 canonical JSON: keys sorted by UTF-16 code units, no white space, ECMAScript number format.

@@ -39,15 +39,60 @@ export type FailureCode = (typeof FAILURE_CODES)[number];
 const NOT_NOW = 'The platform cannot do this right now. Nothing was lost; try again shortly.';
 
 export const FAILURES = {
-  BAD_INPUT: { owner: 'client', retry: false, publicCode: 'BAD_USER_INPUT', publicMessage: 'The input is not valid.' },
-  UNAUTHENTICATED: { owner: 'client', retry: false, publicCode: 'UNAUTHENTICATED', publicMessage: 'Send a valid API key as "authorization: Bearer <key>".' },
-  FORBIDDEN: { owner: 'client', retry: false, publicCode: 'FORBIDDEN', publicMessage: 'This key may not do that.' },
-  NOT_FOUND: { owner: 'client', retry: false, publicCode: 'NOT_FOUND', publicMessage: 'There is no such thing, or you may not see it.' },
-  IDEMPOTENCY_CONFLICT: { owner: 'client', retry: false, publicCode: 'IDEMPOTENCY_CONFLICT', publicMessage: 'This idempotency key was used with other arguments.' },
-  INVALID_STATE: { owner: 'client', retry: false, publicCode: 'INVALID_STATE', publicMessage: 'This was already decided or has ended.' },
-  PAYLOAD_TOO_LARGE: { owner: 'client', retry: false, publicCode: 'PAYLOAD_TOO_LARGE', publicMessage: 'The input is too large.' },
-  ENVELOPE_INVALID: { owner: 'security', retry: false, publicCode: 'REFUSED', publicMessage: 'The run could not prove whom it works for.' },
-  ENVELOPE_MISMATCH: { owner: 'security', retry: false, publicCode: 'REFUSED', publicMessage: 'The run does not belong where it was executed.' },
+  BAD_INPUT: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'BAD_USER_INPUT',
+    publicMessage: 'The input is not valid.',
+  },
+  UNAUTHENTICATED: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'UNAUTHENTICATED',
+    publicMessage: 'Send a valid API key as "authorization: Bearer <key>".',
+  },
+  FORBIDDEN: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'FORBIDDEN',
+    publicMessage: 'This key may not do that.',
+  },
+  NOT_FOUND: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'NOT_FOUND',
+    publicMessage: 'There is no such thing, or you may not see it.',
+  },
+  IDEMPOTENCY_CONFLICT: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'IDEMPOTENCY_CONFLICT',
+    publicMessage: 'This idempotency key was used with other arguments.',
+  },
+  INVALID_STATE: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'INVALID_STATE',
+    publicMessage: 'This was already decided or has ended.',
+  },
+  PAYLOAD_TOO_LARGE: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'PAYLOAD_TOO_LARGE',
+    publicMessage: 'The input is too large.',
+  },
+  ENVELOPE_INVALID: {
+    owner: 'security',
+    retry: false,
+    publicCode: 'REFUSED',
+    publicMessage: 'The run could not prove whom it works for.',
+  },
+  ENVELOPE_MISMATCH: {
+    owner: 'security',
+    retry: false,
+    publicCode: 'REFUSED',
+    publicMessage: 'The run does not belong where it was executed.',
+  },
   HOST_FENCED: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   EFFECT_HELD: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   POLICY_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
@@ -56,8 +101,18 @@ export const FAILURES = {
   TEMPORAL_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   JOURNAL_LAGGING: { owner: 'capacity', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   SECRET_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
-  WORKER_MISCONFIGURED: { owner: 'config', retry: false, publicCode: 'INTERNAL', publicMessage: 'The platform is not set up correctly.' },
-  INTERNAL: { owner: 'platform', retry: false, publicCode: 'INTERNAL', publicMessage: 'Something went wrong on our side.' },
+  WORKER_MISCONFIGURED: {
+    owner: 'config',
+    retry: false,
+    publicCode: 'INTERNAL',
+    publicMessage: 'The platform is not set up correctly.',
+  },
+  INTERNAL: {
+    owner: 'platform',
+    retry: false,
+    publicCode: 'INTERNAL',
+    publicMessage: 'Something went wrong on our side.',
+  },
 } as const satisfies Record<FailureCode, FailureSpec>;
 
 /** A typed fault. `internal` and `cause` stay in the process; `field` names the input at fault, when one is. */
@@ -68,7 +123,9 @@ export class BulkheadError extends Error {
     readonly code: FailureCode,
     options: { publicMessage?: string; internal?: string; field?: string; cause?: unknown } = {},
   ) {
-    super(options.internal ?? options.publicMessage ?? FAILURES[code].publicMessage, { cause: options.cause });
+    super(options.internal ?? options.publicMessage ?? FAILURES[code].publicMessage, {
+      cause: options.cause,
+    });
     this.publicMessage = options.publicMessage ?? FAILURES[code].publicMessage;
     this.field = options.field;
   }

@@ -64,7 +64,8 @@ function parse(kind: Kind, text: unknown): { tenantId: TenantId; ulid: string } 
 export const buildRunId = (tenant: TenantId, ulid: string): RunId => build('run', tenant, ulid);
 /** undefined when the text is not a run id. */
 export const parseRunId = (text: unknown) => parse('run', text);
-export const buildApprovalId = (tenant: TenantId, ulid: string): ApprovalId => build('approval', tenant, ulid);
+export const buildApprovalId = (tenant: TenantId, ulid: string): ApprovalId =>
+  build('approval', tenant, ulid);
 export const parseApprovalId = (text: unknown) => parse('approval', text);
 export const buildGrantId = (tenant: TenantId, ulid: string): GrantId => build('grant', tenant, ulid);
 export const parseGrantId = (text: unknown) => parse('grant', text);

@@ -14,7 +14,11 @@ export const WORKFLOWS = { supportTriage: 'supportTriage', longChain: 'longChain
 export const SEARCH_ATTRIBUTES = { agent: 'BulkheadAgent', workspace: 'BulkheadWorkspace' } as const;
 
 /** Database channels of LISTEN/NOTIFY: payloads carry ids only and are hints; the rows decide. */
-export const CHANNELS = { outbox: 'bulkhead_outbox', runs: 'bulkhead_runs', tenants: 'bulkhead_tenants' } as const;
+export const CHANNELS = {
+  outbox: 'bulkhead_outbox',
+  runs: 'bulkhead_runs',
+  tenants: 'bulkhead_tenants',
+} as const;
 
 const NAMESPACE_PREFIX = 'tnt-';
 
@@ -29,4 +33,5 @@ export function placementOf(tenant: TenantId): TenantPlacement {
 }
 
 /** Child workflow ids are derived, never random: a reset must meet its own children again. */
-export const childWorkflowId = (parent: string, segment: number, k: number): string => `${parent}/${segment}.${k}`;
+export const childWorkflowId = (parent: string, segment: number, k: number): string =>
+  `${parent}/${segment}.${k}`;

@@ -52,7 +52,11 @@ export const RUN_STATES = [
   'cancelled',
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
-export const TERMINAL_RUN_STATES = ['completed', 'failed', 'cancelled', 'killed'] as const satisfies readonly RunState[];
+export const TERMINAL_RUN_STATES = [
+  'completed',
+  'failed',
+  'cancelled',
+] as const satisfies readonly RunState[];
 
 /** What workflows hand to the gateway. No tenant, no credential: those come from the envelope and the grant. */
 export interface CallRequest {
@@ -87,7 +91,12 @@ export interface GrantRequest {
 }
 
 export type GrantAnswer =
-  | { readonly kind: 'grant'; readonly grantId: GrantId; readonly system: string; readonly access: 'read' | 'mutate' }
+  | {
+      readonly kind: 'grant';
+      readonly grantId: GrantId;
+      readonly system: string;
+      readonly access: 'read' | 'mutate';
+    }
   /** The tool uses no credential. */
   | { readonly kind: 'none' }
   | { readonly kind: 'denied'; readonly reason: Reason };

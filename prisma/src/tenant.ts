@@ -1,0 +1,119 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import pg from 'pg';
+import { tenantId as parseTenantId } from '@bulkhead/contract';
+import type { Json, TenantId } from '@bulkhead/contract';
+import { Prisma, PrismaClient } from './generated/client.js';
+import { databaseFault } from './errors.js';
+import { FairShare } from './fair-share.js';
+
+export { Prisma } from './generated/client.js';
+
+/** The generated client inside one transaction in which the tenant is set. */
+export type TenantClient = Prisma.TransactionClient;
+
+/** The plpgsql functions of the line; each takes one JSON argument, sets the tenant itself and commits by itself. */
+export type LineFunction =
+  | 'admit'
+  | 'settle'
+  | 'decide'
+  | 'accept_run'
+  | 'decide_approval'
+  | 'publish_policy'
+  | 'host_register'
+  | 'host_beat';
+
+/** What one tenant's code may do with the database. There is no way to another tenant from here. */
+export interface TenantDb {
+  readonly tenantId: TenantId;
+  /**
+   * Runs `work` in one transaction with the tenant set; all of it or nothing is kept.
+   * @throws BulkheadError DATABASE_UNAVAILABLE when PostgreSQL does not answer.
+   */
+  run<T>(work: (db: TenantClient) => Promise<T>): Promise<T>;
+  /**
+   * Takes the tenant's exclusive lock first: for changes of policy, tools, secrets and control state. Waits for
+   * every admit in flight and holds off later ones until commit.
+   */
+  change<T>(work: (db: TenantClient) => Promise<T>): Promise<T>;
+  /** One round trip: calls a function with `{ ...argument, tenantId }` and returns its JSON answer, unchecked. */
+  call(name: LineFunction, argument: { readonly [key: string]: Json | undefined }): Promise<unknown>;
+}
+
+export interface TenantDoor {
+  /** @throws InvalidId when no tenant is given: an omitted tenant is an error, never "all". */
+  tenant(id: TenantId): TenantDb;
+  /** Calls that belong to no tenant: a host's registration and beat. */
+  host(name: 'host_register' | 'host_beat', hostId: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export interface DoorOptions {
+  /** Login of the role bulkhead_app. */
+  readonly url: string;
+  /** Connections at most; one tenant holds at most a quarter of them (at least one). */
+  readonly poolMax: number;
+  /** An idle connection broke; the pool replaces it. */
+  readonly onError: (error: Error) => void;
+}
+
+/** Opens the tenant door: row level security as role bulkhead_app below, the tenant as an explicit argument above. */
+export function openTenantDoor(options: DoorOptions): TenantDoor {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolMax,
+    connectionTimeoutMillis: 5_000,
+  });
+  pool.on('error', options.onError);
+  const prisma = new PrismaClient({ adapter: new PrismaPg(pool, { disposeExternalPool: false }) });
+  const shares = new FairShare(Math.max(1, Math.floor(options.poolMax / 4)));
+
+  const call = async (name: LineFunction, argument: object): Promise<unknown> => {
+    try {
+      // the name is one of the literals above, never input; a named statement is prepared once per connection
+      const answer = await pool.query({
+        name,
+        text: `SELECT ${name}($1::jsonb) AS answer`,
+        values: [JSON.stringify(argument)],
+      });
+      return (answer.rows[0] as { answer: unknown } | undefined)?.answer;
+    } catch (error) {
+      throw databaseFault(error);
+    }
+  };
+
+  const transaction = async <T>(
+    id: TenantId,
+    lock: boolean,
+    work: (db: TenantClient) => Promise<T>,
+  ): Promise<T> => {
+    try {
+      return await prisma.$transaction(
+        async (db) => {
+          await db.$executeRaw`SELECT set_config('app.tenant', ${id}, true)`;
+          if (lock) await db.$executeRaw`SELECT lock_tenant_exclusive()`;
+          return work(db);
+        },
+        { maxWait: 5_000, timeout: 15_000 },
+      );
+    } catch (error) {
+      throw databaseFault(error);
+    }
+  };
+
+  return {
+    tenant(given) {
+      const id = parseTenantId(given);
+      return {
+        tenantId: id,
+        run: (work) => shares.use(id, () => transaction(id, false, work)),
+        change: (work) => shares.use(id, () => transaction(id, true, work)),
+        call: (name, argument) => shares.use(id, () => call(name, { ...argument, tenantId: id })),
+      };
+    },
+    host: (name, hostId) => call(name, { host: hostId }),
+    async close() {
+      await prisma.$disconnect();
+      await pool.end();
+    },
+  };
+}
