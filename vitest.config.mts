@@ -1,0 +1,38 @@
+import swc from 'unplugin-swc';
+import { defineConfig } from 'vitest/config';
+
+const CONDITIONS = ['@bulkhead/source'];
+
+/** Both projects run the sources (no build needed for the code under test); child processes run dist. */
+const shared = {
+  plugins: [swc.vite({ swcrc: true })],
+  resolve: { conditions: CONDITIONS },
+  ssr: { resolve: { conditions: CONDITIONS, externalConditions: CONDITIONS } },
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        ...shared,
+        test: {
+          name: 'unit',
+          include: ['{apps,activities,temporal}/*/src/**/*.spec.ts', '{workflows,prisma,tools}/src/**/*.spec.ts'],
+          testTimeout: 15_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'integration',
+          include: ['test/{integration,isolation,replay,chaos,e2e}/**/*.spec.ts'],
+          globalSetup: ['test/support/servers.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          // two cores carry the database, the Temporal server and the tests
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});
