@@ -1,0 +1,69 @@
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { calculateJwkThumbprint, exportJWK } from 'jose';
+
+/** Paths of every key of an installation. Who may read which is in docs/security-model.md. */
+export interface KeyFiles {
+  /** 32 random bytes, base64: wraps the tenants' keys. API and hosts. */
+  readonly master: string;
+  /** Ed25519, PKCS#8: signs envelopes. API and control. */
+  readonly envelopeSigning: string;
+  /** JWKS with the public half. Hosts. */
+  readonly envelopePublic: string;
+  /** RSA, PKCS#8: signs Temporal tokens. Control only. */
+  readonly temporalSigning: string;
+  /** JWKS that the Temporal server reads. */
+  readonly temporalJwks: string;
+  /** Passwords of the two database logins. */
+  readonly appPassword: string;
+  readonly controlPassword: string;
+}
+
+/** Makes what is missing, once, each file 0600; what exists is never changed. */
+export async function ensureKeys(folder: string): Promise<KeyFiles> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const at = (name: string): string => join(folder, name);
+  const files: KeyFiles = {
+    master: at('master.key'),
+    envelopeSigning: at('envelope-signing.pem'),
+    envelopePublic: at('envelope-public.json'),
+    temporalSigning: at('temporal-signing.pem'),
+    temporalJwks: at('temporal-jwks.json'),
+    appPassword: at('database-app.password'),
+    controlPassword: at('database-control.password'),
+  };
+  await once(files.master, () => randomBytes(32).toString('base64'));
+  await once(files.envelopeSigning, () => pem(generateKeyPairSync('ed25519').privateKey));
+  await once(files.temporalSigning, () => pem(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey));
+  await once(files.envelopePublic, () => jwks(files.envelopeSigning, 'EdDSA'));
+  await once(files.temporalJwks, () => jwks(files.temporalSigning, 'RS256'));
+  await once(files.appPassword, () => randomBytes(24).toString('base64url'));
+  await once(files.controlPassword, () => randomBytes(24).toString('base64url'));
+  return files;
+}
+
+/** Writes a file that only its owner may read, all of it or nothing: a reader never sees half a key. */
+export async function writePrivate(path: string, content: string): Promise<void> {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}`;
+  await writeFile(temporary, content, { mode: 0o600 });
+  await rename(temporary, path);
+  await chmod(path, 0o600);
+}
+
+async function once(path: string, make: () => string | Promise<string>): Promise<void> {
+  try {
+    await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await writePrivate(path, await make());
+  }
+}
+
+const pem = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
+
+async function jwks(signingFile: string, alg: 'EdDSA' | 'RS256'): Promise<string> {
+  const jwk = await exportJWK(createPublicKey(await readFile(signingFile)));
+  return JSON.stringify({ keys: [{ ...jwk, kid: await calculateJwkThumbprint(jwk), alg, use: 'sig' }] });
+}
