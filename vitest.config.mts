@@ -1,11 +1,15 @@
+import { readFileSync } from 'node:fs';
 import swc from 'unplugin-swc';
 import { defineConfig } from 'vitest/config';
+
+// the build leaves specs out; here they are what runs
+const { exclude: _specs, ...compiler } = JSON.parse(readFileSync(new URL('.swcrc', import.meta.url), 'utf8'));
 
 const CONDITIONS = ['@bulkhead/source'];
 
 /** Both projects run the sources (no build needed for the code under test); child processes run dist. */
 const shared = {
-  plugins: [swc.vite({ swcrc: true })],
+  plugins: [swc.vite({ ...compiler, swcrc: false, configFile: false })],
   resolve: { conditions: CONDITIONS },
   ssr: { resolve: { conditions: CONDITIONS, externalConditions: CONDITIONS } },
 };
@@ -17,7 +21,10 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['{apps,activities,temporal}/*/src/**/*.spec.ts', '{workflows,prisma,tools}/src/**/*.spec.ts'],
+          include: [
+            '{apps,activities,temporal}/*/src/**/*.spec.ts',
+            '{workflows,prisma,tools}/src/**/*.spec.ts',
+          ],
           testTimeout: 15_000,
         },
       },

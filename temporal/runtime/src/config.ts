@@ -1,0 +1,128 @@
+import { readFileSync, statSync } from 'node:fs';
+import { z } from 'zod';
+import { BulkheadError } from '@bulkhead/contract';
+
+/**
+ * What each process is told: one JSON file, readable by its owner only, named by BULKHEAD_CONFIG. Keys and passwords
+ * stand in files, never in the environment or the argument list, where every process of the machine can read them.
+ */
+
+const path = z.string().min(1).max(4096);
+const Database = z.strictObject({
+  url: z.url({ protocol: /^postgres(ql)?$/ }),
+  poolMax: z.int().min(1).max(500),
+});
+const temporal = {
+  /** host:port of the frontend. */
+  address: z.string().min(1).max(300),
+  tls: z.boolean().optional(),
+  /** Token of a server that is not ours: one for all tenants. */
+  apiKeyFile: path.optional(),
+  /** Folder with one token per tenant and role; its file names are also the host's list of tenants. */
+  tokensDir: path.optional(),
+  uiAddress: z.string().min(1).max(300).optional(),
+  /** false: the server does not check tokens, so namespaces are no fence there. */
+  enforcesTokens: z.boolean(),
+};
+const hasToken = { message: 'give tokensDir or apiKeyFile', path: ['tokensDir'] };
+const Temporal = z.strictObject(temporal).refine((it) => it.tokensDir ?? it.apiKeyFile, hasToken);
+const Log = z.strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error']) });
+
+/** A stdio MCP server that hosts may start. It is code on our machine, so it never comes from tenant data. */
+const McpServer = z.strictObject({
+  command: path,
+  args: z.array(z.string().max(4096)).max(64),
+  /** Environment variable that names the data file of the tenant's own child. */
+  dataFileEnv: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/)
+    .optional(),
+});
+
+export const ApiConfigSchema = z.strictObject({
+  role: z.literal('api'),
+  database: Database.extend({ controlUrl: z.url({ protocol: /^postgres(ql)?$/ }) }),
+  temporal: Temporal,
+  keys: z.strictObject({ master: path, envelopeSigning: path }),
+  api: z.strictObject({
+    host: z.string().min(1),
+    port: z.int().min(0).max(65_535),
+    graphiql: z.boolean(),
+    publicUrl: z.url({ protocol: /^https?$/ }),
+  }),
+  log: Log,
+});
+
+export const HostConfigSchema = z.strictObject({
+  role: z.literal('host'),
+  database: Database,
+  temporal: Temporal,
+  keys: z.strictObject({ master: path, envelopePublic: path }),
+  host: z.strictObject({
+    /** Prefix of the host's id; the rest is random at each start, because a fenced id never returns. */
+    id: z
+      .string()
+      .regex(/^[a-z0-9-]{1,40}$/)
+      .optional(),
+    bundlePath: path,
+    dataDir: path,
+    mcpServers: z.record(z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), McpServer),
+    /** Workflows kept in memory per tenant; 0 replays the whole history at each step. */
+    maxCachedWorkflows: z.int().min(0).max(10_000).default(50),
+  }),
+  log: Log,
+});
+
+export const ControlConfigSchema = z.strictObject({
+  role: z.literal('control'),
+  database: Database,
+  temporal: z.strictObject({ ...temporal, tokensDir: path }),
+  keys: z.strictObject({ temporalSigning: path, envelopeSigning: path }),
+  log: Log,
+});
+
+export type ApiConfig = z.infer<typeof ApiConfigSchema>;
+export type HostConfig = z.infer<typeof HostConfigSchema>;
+export type ControlConfig = z.infer<typeof ControlConfigSchema>;
+export type TemporalConfig = HostConfig['temporal'];
+
+/** @throws BulkheadError WORKER_MISCONFIGURED that names the file and the field, never a value. */
+export const loadApiConfig = (file?: string): ApiConfig => load(ApiConfigSchema, file);
+/** @throws BulkheadError WORKER_MISCONFIGURED that names the file and the field, never a value. */
+export const loadHostConfig = (file?: string): HostConfig => load(HostConfigSchema, file);
+/** @throws BulkheadError WORKER_MISCONFIGURED that names the file and the field, never a value. */
+export const loadControlConfig = (file?: string): ControlConfig => load(ControlConfigSchema, file);
+
+function load<Schema extends z.ZodType>(
+  schema: Schema,
+  file = process.env['BULKHEAD_CONFIG'],
+): z.infer<Schema> {
+  if (!file) throw misconfigured('BULKHEAD_CONFIG does not name a configuration file');
+  const parsed = schema.safeParse(readPrivateJson(file));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  // zod's messages can quote what they refuse; paths and codes cannot hold a password
+  throw misconfigured(`${file}: ${issue?.path.join('.') || 'the document'} is not valid (${issue?.code})`);
+}
+
+function readPrivateJson(file: string): unknown {
+  let text: string;
+  try {
+    // the file holds database passwords: one that others can read is as bad as one that is missing
+    if ((statSync(file).mode & 0o077) !== 0)
+      throw misconfigured(`${file} is readable by others; make it mode 0600`);
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof BulkheadError) throw error;
+    throw misconfigured(`${file} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    // the parser's own message quotes the text around the error, which may be a password
+    throw misconfigured(`${file} is not JSON`);
+  }
+}
+
+const misconfigured = (internal: string): BulkheadError =>
+  new BulkheadError('WORKER_MISCONFIGURED', { internal });

@@ -1,0 +1,107 @@
+import { NativeConnection, Runtime } from '@temporalio/worker';
+import type { Worker } from '@temporalio/worker';
+import { placementOf } from '@bulkhead/contract';
+import type {
+  CallAnswer,
+  CallRequest,
+  Envelope,
+  GrantAnswer,
+  GrantRequest,
+  TenantId,
+} from '@bulkhead/contract';
+import type { LogMetadata } from '@temporalio/common';
+import { activityDoor } from './door.js';
+import type { EnvelopeVerifier } from './envelope.js';
+import { FleetWorker } from './fleet-worker.js';
+
+export { closeFleetThreads } from './fleet-worker.js';
+
+type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+/** The slice of a pino logger that is used here. */
+export type ProcessLog = Readonly<Record<LogLevel, (fields: object, message: string) => void>>;
+
+/**
+ * Sets up the SDK's native side, once per process and before any connection. Signals are the main's business: the SDK
+ * would shut Workers down by itself and the host could not drain in its own order.
+ */
+export function installRuntime(log: ProcessLog, level: LogLevel): void {
+  const write = (at: LogLevel) => (message: string, meta?: LogMetadata) => log[at]({ ...meta }, message);
+  Runtime.install({
+    shutdownSignals: [],
+    workerHeartbeatInterval: 0,
+    logger: {
+      log: (at, message, meta) => write(LEVELS[at])(message, meta),
+      trace: write('trace'),
+      debug: write('debug'),
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+    },
+    telemetryOptions: {
+      logging: { filter: { core: level === 'debug' ? 'INFO' : 'WARN', other: 'WARN' }, forward: {} },
+    },
+  });
+}
+
+const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
+
+/** The activities as a Worker runs them: behind the door, with the opened envelope in front. */
+export interface GovernedActivities {
+  secretBroker(envelope: Envelope, request: GrantRequest): Promise<GrantAnswer>;
+  toolGateway(envelope: Envelope, request: CallRequest): Promise<CallAnswer>;
+}
+
+export interface TenantWorkerOptions {
+  readonly tenantId: TenantId;
+  /** With the tenant's own token. */
+  readonly connection: NativeConnection;
+  readonly bundlePath: string;
+  readonly verifier: EnvelopeVerifier;
+  readonly activities: GovernedActivities;
+  /** Names the process in Temporal's event histories. */
+  readonly identity: string;
+  /** Workflows kept in memory; 0 replays the whole history at each step (tests of determinism). */
+  readonly maxCachedWorkflows: number;
+  /** How long a shutdown waits for running activities before it cancels them. */
+  readonly shutdownGraceMs: number;
+}
+
+/** Connects with the tenant's token. @throws TransportError when the server is away or refuses the token. */
+export function openWorkerConnection(options: {
+  readonly address: string;
+  readonly tls?: boolean | undefined;
+  readonly token: string;
+}): Promise<NativeConnection> {
+  return NativeConnection.connect({
+    address: options.address,
+    tls: options.tls ?? false,
+    apiKey: options.token,
+  });
+}
+
+/** One tenant's Worker, on the tenant's queue in the tenant's namespace. */
+export function createTenantWorker(options: TenantWorkerOptions): Promise<Worker> {
+  const { namespace, taskQueue } = placementOf(options.tenantId);
+  return FleetWorker.create({
+    connection: options.connection,
+    namespace,
+    taskQueue,
+    identity: options.identity,
+    workflowBundle: { codePath: options.bundlePath },
+    activities: { ...options.activities },
+    interceptors: { activity: [activityDoor(options.tenantId, options.verifier)] },
+    workflowThreadPoolSize: 2,
+    reuseV8Context: true,
+    maxCachedWorkflows: options.maxCachedWorkflows,
+    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
+    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
+    maxConcurrentWorkflowTaskExecutions: 16,
+    maxConcurrentActivityTaskExecutions: 32,
+    maxConcurrentLocalActivityExecutions: 32,
+    maxHeartbeatThrottleInterval: '3s',
+    defaultHeartbeatThrottleInterval: '1s',
+    shutdownGraceTime: options.shutdownGraceMs,
+    // activities that ignore their cancellation must not keep a stopping process alive for ever
+    shutdownForceTime: options.shutdownGraceMs + 10_000,
+  });
+}
