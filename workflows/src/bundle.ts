@@ -1,0 +1,6 @@
+import { fileURLToPath } from 'node:url';
+
+/** The prebuilt workflow code that every Worker of every tenant runs; `npm run build` makes it. */
+export function workflowBundlePath(): string {
+  return fileURLToPath(new URL('../dist/workflow-bundle.js', import.meta.url));
+}

@@ -1,0 +1,61 @@
+import { condition, defineQuery, defineSignal, setHandler } from '@temporalio/workflow';
+import { QUERIES, SIGNALS } from '@bulkhead/contract';
+import type { ApprovalId, RunState, ToolId } from '@bulkhead/contract';
+
+/** What a run waits for, as its query shows it. */
+export type Wait =
+  | {
+      readonly for: 'approval';
+      readonly approvalId: ApprovalId;
+      readonly expiresAt: string;
+      readonly toolId: ToolId;
+    }
+  | { readonly for: 'resume'; readonly state: RunState; readonly toolId: ToolId };
+
+/** The signals only wake: whatever they claim, the database decides when the gateway is asked again. */
+export const approvalDecided = defineSignal<[{ readonly approvalId: ApprovalId }]>(SIGNALS.approvalDecided);
+export const resume = defineSignal(SIGNALS.resume);
+export const waitingFor = defineQuery<readonly Wait[]>(QUERIES.waitingFor);
+
+/** A resume signal may be lost with the row that ordered it, so a parked run also asks by itself, slowly. */
+const PARKED_RECHECK_MS = 30_000;
+/** The database's clock decides expiry; a little later, ours surely agrees, and a wrong clock cannot make us spin. */
+const EXPIRY_MARGIN_MS = 1_000;
+
+export interface Waits {
+  approval(approvalId: ApprovalId, expiresAt: string, toolId: ToolId): Promise<void>;
+  resume(state: RunState, toolId: ToolId): Promise<void>;
+}
+
+/** Registers the handlers; call it before the first await, or an early signal is kept for later. */
+export function openWaits(): Waits {
+  const decided = new Set<ApprovalId>();
+  const open = new Set<Wait>();
+  let resumes = 0;
+  setHandler(approvalDecided, ({ approvalId }) => void decided.add(approvalId));
+  setHandler(resume, () => void (resumes += 1));
+  setHandler(waitingFor, () => [...open]);
+
+  const during = async (wait: Wait, until: () => boolean, timeoutMs: number): Promise<void> => {
+    open.add(wait);
+    try {
+      await condition(until, timeoutMs, { summary: `${wait.for} ${wait.toolId}` });
+    } finally {
+      open.delete(wait);
+    }
+  };
+
+  return {
+    async approval(approvalId, expiresAt, toolId) {
+      const leftMs = Math.max(0, Date.parse(expiresAt) - Date.now()) + EXPIRY_MARGIN_MS;
+      const wait = { for: 'approval', approvalId, expiresAt, toolId } as const;
+      await during(wait, () => decided.has(approvalId), leftMs);
+      // once per signal: an answer that still says "undecided" must lead to another wait, not to a spin
+      decided.delete(approvalId);
+    },
+    async resume(state, toolId) {
+      const seen = resumes;
+      await during({ for: 'resume', state, toolId }, () => resumes > seen, PARKED_RECHECK_MS);
+    },
+  };
+}
