@@ -1,0 +1,89 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { ValidateFunction } from 'ajv/dist/2020.js';
+import { BulkheadError, canonicalJson } from '@bulkhead/contract';
+import type { Json } from '@bulkhead/contract';
+
+/** Canonical JSON of a run's input at most. */
+const INPUT_BYTES_MAX = 65_536;
+/** Deeper values have no use and could exhaust the stack of what walks them. */
+const DEPTH_MAX = 64;
+const CACHED_SCHEMAS_MAX = 500;
+
+/** Checks a run's input and returns its canonical text. `field` in errors starts with `input`. */
+export type InputCheck = (schema: Json, input: Json) => string;
+
+/** Compiled schemas are kept by their text, so two tenants never share by name what differs in content. */
+export function createInputCheck(): InputCheck {
+  // one ajv per schema: a schema with an $id would otherwise stay registered and answer for its namesake
+  const cache = new Map<string, ValidateFunction>();
+  const compiled = (schema: Json): ValidateFunction => {
+    const text = canonicalJson(schema);
+    const known = cache.get(text);
+    if (known) return known;
+    const validate = compile(schema);
+    const oldest = cache.keys().next();
+    if (cache.size >= CACHED_SCHEMAS_MAX && !oldest.done) cache.delete(oldest.value);
+    cache.set(text, validate);
+    return validate;
+  };
+  return (schema, input) => {
+    if (depthExceeds(input, DEPTH_MAX)) {
+      throw badInput('input', `The input is nested deeper than ${DEPTH_MAX} levels.`);
+    }
+    const text = canonicalText(input);
+    if (Buffer.byteLength(text) > INPUT_BYTES_MAX) {
+      throw new BulkheadError('PAYLOAD_TOO_LARGE', {
+        field: 'input',
+        publicMessage: `The input is larger than ${INPUT_BYTES_MAX} bytes.`,
+      });
+    }
+    const validate = compiled(schema);
+    if (!validate(input)) throw badInput(...firstProblem(validate));
+    return text;
+  };
+}
+
+function compile(schema: Json): ValidateFunction {
+  try {
+    return new Ajv2020({ strict: true, allErrors: false, ownProperties: true }).compile(schema as object);
+  } catch (error) {
+    throw new BulkheadError('WORKER_MISCONFIGURED', {
+      internal: 'the agent has no valid input schema',
+      cause: error,
+    });
+  }
+}
+
+function canonicalText(input: Json): string {
+  try {
+    return canonicalJson(input);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw badInput('input', 'The input is not JSON.');
+  }
+}
+
+function firstProblem(validate: ValidateFunction): [field: string, message: string] {
+  const problem = validate.errors?.[0];
+  if (!problem) return ['input', 'The input does not fit the schema of the agent.'];
+  const names: unknown[] = [problem.params.missingProperty, problem.params.additionalProperty];
+  const name = names.find((candidate) => typeof candidate === 'string');
+  const path = problem.instancePath.split('/').slice(1).map(unescapePointer);
+  const field = ['input', ...path, ...(name === undefined ? [] : [name])].join('.');
+  return [field, `${field} ${problem.message ?? 'does not fit the schema of the agent'}`];
+}
+
+const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~');
+
+const badInput = (field: string, publicMessage: string): BulkheadError =>
+  new BulkheadError('BAD_INPUT', { field, publicMessage });
+
+/** Level by level and not recursive: a hostile value must not overflow the stack of the check itself. */
+function depthExceeds(value: Json, max: number): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > max) return true;
+    level = level.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return false;
+}

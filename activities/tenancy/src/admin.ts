@@ -1,0 +1,156 @@
+import { BulkheadError, CHANNELS, placementOf } from '@bulkhead/contract';
+import type { AgentId, Json, TenantId, WorkspaceId } from '@bulkhead/contract';
+import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import { newApiKey } from './api-keys.js';
+import type { Role } from './api-keys.js';
+
+export { parseApiKey, ROLES, sameHash } from './api-keys.js';
+export type { ApiKeyParts, Role } from './api-keys.js';
+
+export interface Tenant {
+  readonly id: TenantId;
+  readonly name: string;
+  readonly namespace: string;
+  /** provisioning | active | suspended */
+  readonly status: string;
+  /** open | paused | killed | frozen */
+  readonly controlState: string;
+  readonly createdAt: Date;
+}
+
+export interface Agent {
+  readonly id: AgentId;
+  readonly workspaceId: WorkspaceId;
+  readonly name: string;
+  readonly description: string;
+  readonly workflowType: string;
+  readonly inputSchema: Json;
+  readonly enabled: boolean;
+}
+
+/** Makes the tenant's wrapped key-encryption key (runtime/keys). */
+export interface TenantKeys {
+  newTenantKey(tenantId: TenantId): { readonly keyId: string; readonly wrapped: Uint8Array };
+}
+
+/** First workspace of every tenant. */
+const MAIN = 'main';
+const ZERO_HASH = new Uint8Array(32);
+
+/**
+ * Commits a tenant with its key, workspace `main`, journal head and a policy that allows nothing; the control process
+ * then registers the namespace and sets it active. Returns false, changing nothing, when the tenant exists.
+ */
+export async function createTenant(
+  db: TenantDb,
+  tenant: { readonly name: string },
+  keys: TenantKeys,
+): Promise<boolean> {
+  const id = db.tenantId;
+  const place = placementOf(id);
+  return db.run(async (tx) => {
+    const { count } = await tx.tenant.createMany({
+      data: [{ id, name: tenant.name, namespace: place.namespace, taskQueue: place.taskQueue }],
+      skipDuplicates: true,
+    });
+    if (count === 0) return false;
+    const { keyId, wrapped } = keys.newTenantKey(id);
+    await tx.tenantKey.create({ data: { tenantId: id, keyId, wrapped: new Uint8Array(wrapped) } });
+    await tx.workspace.create({ data: { tenantId: id, id: MAIN, name: MAIN } });
+    await tx.journalHead.create({ data: { tenantId: id, hash: ZERO_HASH } });
+    await denyAll(tx, id);
+    await tx.$executeRaw`SELECT pg_notify(${CHANNELS.tenants}, ${id})`;
+    return true;
+  });
+}
+
+async function denyAll(tx: TenantClient, tenantId: TenantId): Promise<void> {
+  const first = {
+    tenantId,
+    profile: 'default',
+    document: { rules: [] },
+    publishedBy: 'platform',
+    reason: 'A new tenant may do nothing until a policy says so.',
+  };
+  await tx.$executeRaw`SELECT publish_policy(${JSON.stringify(first)}::jsonb)`;
+}
+
+/** @throws BulkheadError NOT_FOUND when the tenant does not exist. */
+export async function getTenant(db: TenantDb): Promise<Tenant> {
+  const row = await db.run((tx) => tx.tenant.findUnique({ where: { id: db.tenantId } }));
+  if (!row) throw new BulkheadError('NOT_FOUND');
+  const { name, namespace, status, controlState, createdAt } = row;
+  return { id: db.tenantId, name, namespace, status, controlState, createdAt };
+}
+
+/** Creates an API key and returns it this once; only its hash is stored. */
+export async function createApiKey(
+  db: TenantDb,
+  key: { readonly name: string; readonly role: Role; readonly expiresAt?: Date },
+): Promise<{ readonly key: string; readonly prefix: string }> {
+  const made = newApiKey();
+  await db.run((tx) =>
+    tx.apiKey.create({
+      data: {
+        tenantId: db.tenantId,
+        prefix: made.prefix,
+        hash: new Uint8Array(made.hash),
+        name: key.name,
+        role: key.role,
+        expiresAt: key.expiresAt ?? null,
+      },
+    }),
+  );
+  return { key: made.key, prefix: made.prefix };
+}
+
+/** Ends a key; the API refuses it from its next request on. @throws BulkheadError NOT_FOUND when there is no such key. */
+export async function revokeApiKey(db: TenantDb, prefix: string, now: Date): Promise<void> {
+  const { count } = await db.run((tx) =>
+    tx.apiKey.updateMany({ where: { prefix, revokedAt: null }, data: { revokedAt: now } }),
+  );
+  if (count === 0) throw new BulkheadError('NOT_FOUND', { field: 'prefix' });
+}
+
+/** Creates or replaces an agent of workspace `main`. */
+export async function putAgent(
+  db: TenantDb,
+  agent: {
+    readonly id: AgentId;
+    readonly name: string;
+    readonly description: string;
+    readonly workflowType: string;
+    /** JSON Schema (draft 2020-12) of the input that a run of this agent takes. */
+    readonly inputSchema: Json;
+  },
+): Promise<void> {
+  const { id, name, description, workflowType } = agent;
+  const data = {
+    name,
+    description,
+    workflowType,
+    inputSchema: agent.inputSchema as object,
+    workspaceId: MAIN,
+  };
+  await db.run((tx) =>
+    tx.agent.upsert({
+      where: { tenantId_id: { tenantId: db.tenantId, id } },
+      create: { tenantId: db.tenantId, id, ...data },
+      update: data,
+    }),
+  );
+}
+
+/** The tenant's agents by id; at most 200. */
+export async function listAgents(db: TenantDb): Promise<Agent[]> {
+  const rows = await db.run((tx) => tx.agent.findMany({ orderBy: { id: 'asc' }, take: 200 }));
+  return rows.map((row) => ({
+    id: row.id as AgentId,
+    workspaceId: row.workspaceId as WorkspaceId,
+    name: row.name,
+    description: row.description,
+    workflowType: row.workflowType,
+    inputSchema: row.inputSchema as Json,
+    enabled: row.enabled,
+  }));
+}

@@ -1,0 +1,58 @@
+import { Inject } from '@nestjs/common';
+import { Args, ID, Int, Mutation, Query, Resolver } from '@nestjs/graphql';
+import { z } from 'zod';
+import { Permission } from '../auth/permission.js';
+import { CurrentPrincipal } from '../auth/principal.js';
+import type { Principal } from '../auth/principal.js';
+import type { ApprovalView } from '../deps.js';
+import { After, First } from '../graphql/page.js';
+import { SchemaPipe } from '../graphql/schema.pipe.js';
+import { ApprovalModel, ApprovalPageModel, ApprovalStateEnum } from './approval.model.js';
+import type { ApprovalState } from './approval.model.js';
+import { ApprovalService } from './approval.service.js';
+
+const ReasonText = z.string().min(1).max(1000).nullish();
+
+@Resolver(() => ApprovalModel)
+export class ApprovalResolver {
+  constructor(@Inject(ApprovalService) private readonly approvals: ApprovalService) {}
+
+  @Query(() => ApprovalPageModel, { name: 'approvals', description: 'Newest first.' })
+  @Permission('approval:read')
+  list(
+    @CurrentPrincipal() principal: Principal,
+    @Args('state', { type: () => ApprovalStateEnum, nullable: true }) state: ApprovalState | null,
+    @Args('first', { type: () => Int, defaultValue: 20 }, new SchemaPipe('first', First)) first: number,
+    @Args('after', { type: () => ID, nullable: true }, new SchemaPipe('after', After)) after: string | null,
+  ): Promise<{ nodes: readonly ApprovalView[]; endCursor: string | undefined }> {
+    return this.approvals.list(principal.tenantId, {
+      first,
+      after: after ?? undefined,
+      state: state ?? undefined,
+    });
+  }
+
+  @Mutation(() => ApprovalModel, { description: 'Allows the call with exactly the arguments shown, once.' })
+  @Permission('approval:decide')
+  approve(
+    @CurrentPrincipal() principal: Principal,
+    @Args('id', { type: () => ID }) id: string,
+    @Args('reason', { type: () => String, nullable: true }, new SchemaPipe('reason', ReasonText))
+    reason: string | null,
+  ): Promise<ApprovalView> {
+    return this.approvals.decide(principal, id, 'approved', reason ?? undefined);
+  }
+
+  @Mutation(() => ApprovalModel, {
+    description: 'Refuses the call; its workflow goes on with the outcome `denied`.',
+  })
+  @Permission('approval:decide')
+  reject(
+    @CurrentPrincipal() principal: Principal,
+    @Args('id', { type: () => ID }) id: string,
+    @Args('reason', { type: () => String, nullable: true }, new SchemaPipe('reason', ReasonText))
+    reason: string | null,
+  ): Promise<ApprovalView> {
+    return this.approvals.decide(principal, id, 'rejected', reason ?? undefined);
+  }
+}

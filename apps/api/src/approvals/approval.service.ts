@@ -1,0 +1,35 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
+import type { TenantId } from '@bulkhead/contract';
+import type { Principal } from '../auth/principal.js';
+import { API_DEPS } from '../deps.js';
+import type { ApiDeps, ApprovalView } from '../deps.js';
+
+@Injectable()
+export class ApprovalService {
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'approvals'>) {}
+
+  list(
+    tenantId: TenantId,
+    page: { first: number; after: string | undefined; state: string | undefined },
+  ): Promise<{ nodes: readonly ApprovalView[]; endCursor: string | undefined }> {
+    if (page.after !== undefined && parseApprovalId(page.after)?.tenantId !== tenantId) {
+      throw new BulkheadError('BAD_INPUT', { field: 'after', publicMessage: 'after is not a cursor.' });
+    }
+    return this.deps.approvals.list(this.deps.door.tenant(tenantId), page);
+  }
+
+  /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids. */
+  async decide(
+    principal: Principal,
+    approvalId: string,
+    decision: 'approved' | 'rejected',
+    reason: string | undefined,
+  ): Promise<ApprovalView> {
+    const { tenantId, actor, role } = principal;
+    if (parseApprovalId(approvalId)?.tenantId !== tenantId)
+      throw new BulkheadError('NOT_FOUND', { field: 'id' });
+    const db = this.deps.door.tenant(tenantId);
+    return this.deps.approvals.decide(db, { approvalId, decision, decidedBy: actor, role, reason });
+  }
+}

@@ -1,0 +1,2 @@
+/** Injection token of the Authenticate function. */
+export const AUTHENTICATE = Symbol('Authenticate');

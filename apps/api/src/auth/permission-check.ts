@@ -1,0 +1,59 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { OnModuleInit } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { DECLARATION } from './permission.js';
+import type { Declaration } from './permission.js';
+
+/** Metadata that Nest puts on GraphQL handlers (Query, Mutation, Subscription) and on routes. */
+const GRAPHQL_KIND = 'graphql:resolver_type';
+const ROUTE_PATH = 'path';
+const ROOT_KINDS = new Set<unknown>(['Query', 'Mutation', 'Subscription']);
+
+export class UndeclaredPermission extends Error {
+  override readonly name = 'UndeclaredPermission';
+}
+
+export interface DeclaredHandler {
+  /** e.g. `Query RunsResolver.run` */
+  readonly name: string;
+  readonly declaration: Declaration | undefined;
+}
+
+/** Ends the boot when a handler says nothing about who may call it: forgetting must not mean "everyone". */
+@Injectable()
+export class PermissionCheck implements OnModuleInit {
+  constructor(
+    @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
+    @Inject(MetadataScanner) private readonly scanner: MetadataScanner,
+  ) {}
+
+  onModuleInit(): void {
+    const silent = this.handlers().filter((handler) => handler.declaration === undefined);
+    if (silent.length === 0) return;
+    const names = silent.map((handler) => handler.name).join(', ');
+    throw new UndeclaredPermission(`no @Permission or @Public on: ${names}`);
+  }
+
+  /** Every handler that can be reached from outside. */
+  handlers(): DeclaredHandler[] {
+    const wrappers = [...this.discovery.getProviders(), ...this.discovery.getControllers()];
+    return wrappers.flatMap(({ instance }) => {
+      if (typeof instance !== 'object' || instance === null) return [];
+      const prototype: unknown = Object.getPrototypeOf(instance);
+      if (typeof prototype !== 'object' || prototype === null) return [];
+      return this.scanner
+        .getAllMethodNames(prototype)
+        .flatMap((method) => declaredHandler(instance, prototype, method));
+    });
+  }
+}
+
+function declaredHandler(instance: object, prototype: object, method: string): DeclaredHandler[] {
+  const handler: unknown = Reflect.get(prototype, method);
+  if (typeof handler !== 'function') return [];
+  const kind: unknown = Reflect.getMetadata(GRAPHQL_KIND, handler);
+  const isRoute = Reflect.hasMetadata(ROUTE_PATH, handler);
+  if (!isRoute && !ROOT_KINDS.has(kind)) return [];
+  const name = `${isRoute ? 'Route' : String(kind)} ${instance.constructor.name}.${method}`;
+  return [{ name, declaration: Reflect.getMetadata(DECLARATION, handler) as Declaration | undefined }];
+}

@@ -1,0 +1,30 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { CanActivate, ExecutionContext } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { GqlExecutionContext } from '@nestjs/graphql';
+import { BulkheadError } from '@bulkhead/contract';
+import { AUTHENTICATE } from './auth.tokens.js';
+import type { Authenticate } from './authenticator.js';
+import { DECLARATION, mayDo } from './permission.js';
+import type { Declaration } from './permission.js';
+import type { RequestContext } from './principal.js';
+
+/** Identity first, then permission, both before any input is looked at. */
+@Injectable()
+export class PermissionGuard implements CanActivate {
+  constructor(
+    @Inject(Reflector) private readonly reflector: Reflector,
+    @Inject(AUTHENTICATE) private readonly authenticate: Authenticate,
+  ) {}
+
+  async canActivate(execution: ExecutionContext): Promise<boolean> {
+    const declared = this.reflector.get<Declaration | undefined>(DECLARATION, execution.getHandler());
+    if (!declared)
+      throw new BulkheadError('FORBIDDEN', { internal: 'a handler without a declaration was called' });
+    if ('publicBecause' in declared) return true;
+    const context = GqlExecutionContext.create(execution).getContext<RequestContext>();
+    const { role } = await (context.principal ??= this.authenticate(context.authorization));
+    if (!mayDo(role, declared.needs)) throw new BulkheadError('FORBIDDEN');
+    return true;
+  }
+}

@@ -1,0 +1,50 @@
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { Controller, Get, Header, Inject, NotFoundException, StreamableFile } from '@nestjs/common';
+import { Public } from '../auth/permission.js';
+import { API_DEPS } from '../deps.js';
+import type { ApiDeps } from '../deps.js';
+
+const HINT = `# Press "Headers" below and give your key:
+#   { "authorization": "Bearer bhk_..." }
+{
+  me { role tenant { id name namespace } }
+  runs(first: 5) { nodes { id state reason { message rule } } }
+}
+`;
+
+/** The query page, self-contained: it works without a network. */
+@Controller()
+export class GraphiqlController {
+  private page: Promise<Buffer> | undefined;
+
+  constructor(
+    @Inject(API_DEPS) private readonly deps: { readonly settings: Pick<ApiDeps['settings'], 'graphiql'> },
+  ) {}
+
+  /** 9 MB of HTML, 2.5 MB compressed; every browser takes gzip. */
+  @Get('graphiql')
+  @Header('content-type', 'text/html; charset=utf-8')
+  @Header('content-encoding', 'gzip')
+  @Header('cache-control', 'no-cache')
+  @Public('a page without data; each query needs a key')
+  async show(): Promise<StreamableFile> {
+    if (!this.deps.settings.graphiql) throw new NotFoundException();
+    this.page ??= renderPage();
+    return new StreamableFile(await this.page);
+  }
+}
+
+/** Rendered on first use only: loading the 9 MB would slow every start. */
+async function renderPage(): Promise<Buffer> {
+  const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
+  const html = renderGraphiQL({
+    title: 'Bulkhead',
+    endpoint: '/graphql',
+    subscriptionsProtocol: 'WS',
+    defaultQuery: HINT,
+    headers: JSON.stringify({ authorization: 'Bearer ' }),
+    shouldPersistHeaders: false,
+  });
+  return promisify(gzip)(html);
+}

@@ -1,0 +1,61 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { z } from 'zod';
+import { BulkheadError, parseRunId, placementOf } from '@bulkhead/contract';
+import type { RunId, RunState, TenantId } from '@bulkhead/contract';
+import { findRun, listRuns } from '@bulkhead/runs/admin';
+import type { Page, Run } from '@bulkhead/runs/admin';
+import type { Principal } from '../auth/principal.js';
+import { API_DEPS } from '../deps.js';
+import type { ApiDeps, JournalView } from '../deps.js';
+import type { StartRun } from './run.input.js';
+
+@Injectable()
+export class RunService {
+  constructor(
+    @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'acceptRun' | 'journal' | 'settings'>,
+  ) {}
+
+  /** Commits the run and answers with it; the control process starts it. */
+  async start(principal: Principal, input: z.infer<typeof StartRun>): Promise<Run> {
+    const db = this.deps.door.tenant(principal.tenantId);
+    const { runId } = await this.deps.acceptRun(db, { ...input, actor: principal.actor }).catch(underInput);
+    return this.get(principal.tenantId, runId);
+  }
+
+  /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids. */
+  async get(tenantId: TenantId, id: string): Promise<Run> {
+    const run = await findRun(this.deps.door.tenant(tenantId), id);
+    if (!run) throw new BulkheadError('NOT_FOUND', { field: 'id' });
+    return run;
+  }
+
+  list(
+    tenantId: TenantId,
+    page: { first: number; after: string | undefined; state: RunState | undefined },
+  ): Promise<Page<Run>> {
+    return listRuns(this.deps.door.tenant(tenantId), page);
+  }
+
+  journal(tenantId: TenantId, runId: RunId): Promise<readonly JournalView[]> {
+    return this.deps.journal.list(this.deps.door.tenant(tenantId), runId);
+  }
+
+  /** Where the run's history is shown; undefined when no Temporal UI is set up. */
+  temporalUrl(id: string): string | undefined {
+    const tenantId = parseRunId(id)?.tenantId;
+    if (this.deps.settings.uiAddress === undefined || tenantId === undefined) return undefined;
+    const { namespace } = placementOf(tenantId);
+    return `${this.deps.settings.publicUrl}/temporal/namespaces/${namespace}/workflows/${encodeURIComponent(id)}`;
+  }
+}
+
+/** acceptRun names its own fields; in GraphQL they are parts of the argument `input`. */
+function underInput(error: unknown): never {
+  if (!(error instanceof BulkheadError) || error.field === undefined) throw error;
+  throw new BulkheadError(error.code, {
+    publicMessage: error.publicMessage,
+    internal: error.message,
+    field: `input.${error.field}`,
+    cause: error.cause,
+  });
+}

@@ -1,0 +1,15 @@
+import { SESSION_SECONDS } from './sessions.js';
+
+const NAME = 'bulkhead_session';
+
+/** Not readable by scripts, not sent along by other sites' forms, and only where Temporal UI is. */
+export function sessionCookie(token: string, publicUrl: string): string {
+  const secure = publicUrl.startsWith('https:') ? '; Secure' : '';
+  return `${NAME}=${token}; Path=/temporal; Max-Age=${SESSION_SECONDS}; HttpOnly; SameSite=Lax${secure}`;
+}
+
+/** The session token of a Cookie header; undefined when it has none. */
+export function sessionToken(header: string | undefined): string | undefined {
+  const pairs = (header ?? '').split(';').map((pair) => pair.trim());
+  return pairs.find((pair) => pair.startsWith(`${NAME}=`))?.slice(NAME.length + 1);
+}

@@ -1,0 +1,27 @@
+import { Controller, Get, Inject, Query, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { placementOf } from '@bulkhead/contract';
+import { Public } from '../auth/permission.js';
+import { API_DEPS } from '../deps.js';
+import type { ApiDeps } from '../deps.js';
+import { sessionCookie } from './cookie.js';
+import { sendPage } from './pages.js';
+import { consumeLink } from './sessions.js';
+
+@Controller()
+export class SignInController {
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'control' | 'settings'>) {}
+
+  /** Turns the link into a session cookie and goes to the tenant's workflows. */
+  @Get('sign-in')
+  @Public('the one-time token in the link is the proof')
+  async signIn(@Query('token') token: unknown, @Res() reply: FastifyReply): Promise<void> {
+    const session = typeof token === 'string' ? await consumeLink(this.deps.control, token) : undefined;
+    if (!session) return sendPage(reply, 401, 'This link was used or has expired.');
+    const { namespace } = placementOf(session.tenantId);
+    await reply
+      .header('set-cookie', sessionCookie(session.token, this.deps.settings.publicUrl))
+      .header('cache-control', 'no-store')
+      .redirect(`/temporal/namespaces/${namespace}/workflows`, 303);
+  }
+}

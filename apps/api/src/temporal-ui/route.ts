@@ -1,0 +1,69 @@
+/** Which requests of Temporal UI pass, and with whose token. The only fence when the server checks no tokens. */
+export type UiRoute =
+  /** Files of the UI itself and its settings: no token. */
+  | { readonly kind: 'asset'; readonly path: string }
+  /** A read inside the person's own namespace: that tenant's read token. */
+  | { readonly kind: 'tenant'; readonly path: string }
+  /** Facts about the cluster without any tenant in them: the system's read token. */
+  | { readonly kind: 'system'; readonly path: string }
+  /** The list of namespaces, answered with the person's own. */
+  | { readonly kind: 'namespaces'; readonly path: string }
+  | { readonly kind: 'refused' };
+
+const BASE = '/temporal';
+const REFUSED: UiRoute = { kind: 'refused' };
+const SYSTEM_READS = new Set(['cluster-info', 'cluster', 'system-info']);
+
+/**
+ * Decides by the raw target of the request, exactly as it would be sent on. Another tenant's namespace gets the same
+ * answer as one that does not exist.
+ */
+export function routeOf(target: string, ownNamespace: string): UiRoute {
+  const [path = '', query = ''] = splitOnce(target, '?');
+  const segments = path.slice(BASE.length).split('/').slice(1);
+  if (!path.startsWith(`${BASE}/`) && path !== BASE) return REFUSED;
+  if (!segments.every((segment, i) => isPlain(segment, i === segments.length - 1))) return REFUSED;
+  const first = decodeURIComponent(segments[0] ?? '').toLowerCase();
+  if (first !== 'api' && first !== 'auth') return { kind: 'asset', path: target };
+  if (segments[0] !== 'api') return REFUSED;
+  return apiRoute(segments.slice(1), path, query, ownNamespace);
+}
+
+function apiRoute(segments: readonly string[], path: string, query: string, ownNamespace: string): UiRoute {
+  const [version, resource, namespace, ...rest] = segments;
+  if (version !== 'v1' || resource === undefined) return REFUSED;
+  if (segments.length === 2) {
+    if (resource === 'settings') return { kind: 'asset', path };
+    if (SYSTEM_READS.has(resource)) return { kind: 'system', path };
+    // instead of filtering a list of all tenants, only the own one is read
+    if (resource === 'namespaces')
+      return { kind: 'namespaces', path: `${BASE}/api/v1/namespaces/${ownNamespace}` };
+    return REFUSED;
+  }
+  if (resource !== 'namespaces' || namespace !== ownNamespace) return REFUSED;
+  // describing a namespace also takes ?id=, which could name another: no query there
+  if (rest.length === 0) return { kind: 'tenant', path };
+  return { kind: 'tenant', path: query === '' ? path : `${path}?${query}` };
+}
+
+/**
+ * No way to climb: a segment is refused when it is or decodes to a dot segment, or hides a backslash, a control
+ * character or a second layer of encoding. An encoded slash is fine inside a workflow id, not with dots beside it.
+ */
+function isPlain(segment: string, isLast: boolean): boolean {
+  if (segment === '') return isLast;
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(segment);
+  } catch {
+    return false;
+  }
+  // eslint-disable-next-line no-control-regex
+  if (/[\u0000-\u001f\u007f\\%]/.test(decoded)) return false;
+  return decoded.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+}
+
+function splitOnce(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}

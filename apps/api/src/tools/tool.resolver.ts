@@ -1,0 +1,19 @@
+import { Inject } from '@nestjs/common';
+import { Query, Resolver } from '@nestjs/graphql';
+import { Permission } from '../auth/permission.js';
+import { CurrentPrincipal } from '../auth/principal.js';
+import type { Principal } from '../auth/principal.js';
+import type { ToolView } from '../deps.js';
+import { ToolModel } from './tool.model.js';
+import { ToolService } from './tool.service.js';
+
+@Resolver(() => ToolModel)
+export class ToolResolver {
+  constructor(@Inject(ToolService) private readonly service: ToolService) {}
+
+  @Query(() => [ToolModel])
+  @Permission('tool:read')
+  tools(@CurrentPrincipal() principal: Principal): Promise<readonly ToolView[]> {
+    return this.service.list(principal.tenantId);
+  }
+}
