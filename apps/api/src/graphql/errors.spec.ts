@@ -1,10 +1,11 @@
 import { buildSchema, graphqlSync } from 'graphql';
 import { pino } from 'pino';
+import type { Logger } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { BulkheadError } from '@bulkhead/contract';
 import { publicError } from './errors.js';
 
-function recorder(): { log: ReturnType<typeof pino>; lines: string[] } {
+function recorder(): { log: Logger; lines: string[] } {
   const lines: string[] = [];
   return { log: pino({ level: 'trace' }, { write: (line: string) => lines.push(line) }), lines };
 }

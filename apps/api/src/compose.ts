@@ -1,0 +1,67 @@
+import type { Logger } from 'pino';
+import type { TenantId } from '@bulkhead/contract';
+import { openControlDoor } from '@bulkhead/prisma/control';
+import { openTenantDoor } from '@bulkhead/prisma/tenant';
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { createAcceptRun } from '@bulkhead/runs/admin';
+import type { ApiConfig } from '@bulkhead/runtime/config';
+import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
+import { createKeyRing } from '@bulkhead/runtime/keys';
+import type { WrappedTenantKey } from '@bulkhead/runtime/keys';
+import { openTokenSource } from '@bulkhead/runtime/tokens';
+import { capabilities } from './capabilities.js';
+import type { ApiDeps } from './deps.js';
+import { newUlid } from './ulid.js';
+
+/** Connections of the control door: one look-up per request, and the listener has its own. */
+const CONTROL_POOL_MAX = 4;
+
+/** Opens doors, keys and tokens as the configuration says; connections are made on first use. */
+export function composeApi(config: ApiConfig, log: Logger): { deps: ApiDeps; close(): Promise<void> } {
+  const onError = (err: Error): void => log.warn({ err }, 'a database connection broke and is replaced');
+  const { url, controlUrl, poolMax } = config.database;
+  const door = openTenantDoor({ url, poolMax, onError });
+  const control = openControlDoor({ url: controlUrl, poolMax: CONTROL_POOL_MAX, onError });
+  const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
+  const signer = createEnvelopeSigner(config.keys.envelopeSigning);
+  const tokens = openTokenSource(config.temporal);
+  const now = (): Date => new Date();
+  return {
+    deps: {
+      door,
+      control,
+      acceptRun: createAcceptRun({
+        signEnvelope: (envelope) => signer.sign(envelope),
+        newUlid: () => newUlid(now().getTime()),
+        now,
+      }),
+      ...capabilities(keyRing),
+      readTokens: { tenant: (id) => tokens.get(id, 'read'), system: () => tokens.system('read') },
+      settings: {
+        publicUrl: config.api.publicUrl.replace(/\/+$/, ''),
+        graphiql: config.api.graphiql,
+        uiAddress: baseUrl(config.temporal.uiAddress),
+      },
+      log,
+    },
+    async close() {
+      await door.close();
+      await control.close();
+    },
+  };
+}
+
+/** Finds wrapped keys through the tenant's own door. */
+function tenantKeys(door: TenantDoor) {
+  return async (tenantId: TenantId, keyId?: string): Promise<WrappedTenantKey | undefined> => {
+    const where = keyId === undefined ? { state: 'active' } : { keyId };
+    const row = await door
+      .tenant(tenantId)
+      .run((tx) => tx.tenantKey.findFirst({ where, orderBy: { createdAt: 'desc' } }));
+    return row ?? undefined;
+  };
+}
+
+function baseUrl(address: string | undefined): string | undefined {
+  return address === undefined || address.includes('://') ? address : `http://${address}`;
+}
