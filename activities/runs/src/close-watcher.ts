@@ -1,0 +1,144 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunId, TenantId } from '@bulkhead/contract';
+import type { ControlDb } from '@bulkhead/prisma/control';
+import type { ControlLog, RunEnd, RunRef, RunsInTemporal } from './temporal-port.js';
+
+/** Long polls at once; the oldest runs come first, the others follow as these end. */
+const WATCHED_MAX = 2_000;
+/** Tenants whose open runs are compared in one sweep; the next sweep takes the next ones. */
+const SWEPT_TENANTS_MAX = 20;
+const BACKOFF_MS_MAX = 10_000;
+
+const UNFINISHED = `
+  SELECT tenant_id AS "tenantId", id AS "runId", envelope FROM runs
+   WHERE started_at IS NOT NULL AND finished_at IS NULL ORDER BY started_at LIMIT ${WATCHED_MAX}`;
+
+const NOTIFY = `SELECT pg_notify('bulkhead_runs', json_build_array(json_build_object('tenantId', $1::text, 'runId', $2::text))::text) FROM moved`;
+
+const FINISH = `
+  WITH moved AS (
+    UPDATE runs SET state = $3, result = $4::jsonb, reason = $5::jsonb, finished_at = now()
+     WHERE tenant_id = $1 AND id = $2 AND finished_at IS NULL RETURNING id
+  ), record AS (
+    INSERT INTO journal_records (tenant_id, kind, run_id, body)
+    SELECT $1, 'run', $2, jsonb_build_object('state', $3::text, 'reason', $5::jsonb) FROM moved
+  ) ${NOTIFY}`;
+
+const REOPEN = `
+  WITH moved AS (
+    UPDATE runs SET state = 'running', result = NULL, reason = NULL, finished_at = NULL
+     WHERE tenant_id = $1 AND id = $2 AND finished_at IS NOT NULL RETURNING id
+  ), record AS (
+    INSERT INTO journal_records (tenant_id, kind, run_id, body)
+    SELECT $1, 'run', $2, jsonb_build_object('state', 'running', 'reason', jsonb_build_object('message', 'The run was opened again.')) FROM moved
+  ) ${NOTIFY}`;
+
+export interface CloseWatcherDeps {
+  readonly control: Pick<ControlDb, 'query'>;
+  readonly temporal: Pick<RunsInTemporal, 'end' | 'open' | 'isOpen'>;
+  readonly log: ControlLog;
+}
+
+export interface CloseWatcher {
+  /** Waits for this run's end from now on. */
+  watch(run: RunRef): void;
+  /** Watches every unfinished run that nobody watches yet. Call it about once a second. */
+  adoptOnce(): Promise<number>;
+  /** Reopens runs that ended here but are open in Temporal (a reset). Call it every few seconds. */
+  sweepOnce(): Promise<number>;
+  /** Ends all waiting; nothing is written afterwards. */
+  stop(): Promise<void>;
+}
+
+/** The only writer of a run's end: so a terminate, a timeout or a reset from outside is seen like any other end. */
+export function createCloseWatcher({ control, temporal, log }: CloseWatcherDeps): CloseWatcher {
+  const watched = new Map<RunId, Promise<void>>();
+  const stop = new AbortController();
+  let sweptTo: TenantId | '' = '';
+
+  const follow = async (run: RunRef): Promise<void> => {
+    for (let waitMs = 200; !stop.signal.aborted; waitMs = Math.min(waitMs * 2, BACKOFF_MS_MAX)) {
+      try {
+        const end = await temporal.end(run, stop.signal);
+        await control.query(FINISH, finishValues(run, end));
+        log.info({ tenantId: run.tenantId, runId: run.runId, state: end.state }, 'run ended');
+        return;
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        log.warn(
+          { tenantId: run.tenantId, runId: run.runId, fault: nameOf(error) },
+          'cannot see the end of a run, trying again',
+        );
+        await sleep(waitMs, undefined, { signal: stop.signal }).catch(() => undefined); // rejects only when stopped
+      }
+    }
+  };
+
+  const watch = (run: RunRef): void => {
+    if (watched.has(run.runId) || stop.signal.aborted) return;
+    watched.set(
+      run.runId,
+      follow(run).finally(() => watched.delete(run.runId)),
+    );
+  };
+
+  const reopenOf = async (tenantId: TenantId): Promise<number> => {
+    const open = await temporal.open(tenantId);
+    const ended = await control.query<{ runId: RunId }>(
+      `SELECT id AS "runId" FROM runs WHERE tenant_id = $1 AND id = ANY($2) AND finished_at IS NOT NULL`,
+      [tenantId, open],
+    );
+    let reopened = 0;
+    for (const { runId } of ended) {
+      // the list lags: only the run itself can say that it is open after we wrote its end
+      if (!(await temporal.isOpen({ tenantId, runId }))) continue;
+      await control.query(REOPEN, [tenantId, runId]);
+      log.info({ tenantId, runId }, 'run is open again');
+      reopened += 1;
+    }
+    return reopened;
+  };
+
+  return {
+    watch,
+    async adoptOnce() {
+      const runs = await control.query<RunRef & { tenantId: TenantId }>(UNFINISHED);
+      for (const run of runs) watch(run);
+      return watched.size;
+    },
+    async sweepOnce() {
+      const tenants = await control.query<{ id: TenantId }>(
+        `SELECT id FROM tenants WHERE status = 'active' AND id > $1 ORDER BY id LIMIT ${SWEPT_TENANTS_MAX}`,
+        [sweptTo],
+      );
+      sweptTo = tenants.length < SWEPT_TENANTS_MAX ? '' : (tenants.at(-1)?.id ?? '');
+      let reopened = 0;
+      for (const { id } of tenants) {
+        try {
+          reopened += await reopenOf(id);
+        } catch (error) {
+          // one tenant's namespace that does not answer must not hide the others' resets
+          log.warn({ tenantId: id, fault: nameOf(error) }, 'cannot sweep a tenant');
+        }
+      }
+      return reopened;
+    },
+    async stop() {
+      stop.abort();
+      await Promise.all(watched.values());
+    },
+  };
+}
+
+function finishValues(run: RunRef, end: RunEnd): unknown[] {
+  const done = end.state === 'completed';
+  return [
+    run.tenantId,
+    run.runId,
+    end.state,
+    done ? JSON.stringify(end.result) : null,
+    done ? null : JSON.stringify({ message: end.message }),
+  ];
+}
+
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');
