@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 
 /** Paths of every key of an installation. Who may read which is in docs/security-model.md. */
@@ -46,6 +46,7 @@ export async function ensureKeys(folder: string): Promise<KeyFiles> {
 
 /** Writes a file that only its owner may read, all of it or nothing: a reader never sees half a key. */
 export async function writePrivate(path: string, content: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${randomBytes(4).toString('hex')}`;
   await writeFile(temporary, content, { mode: 0o600 });
   await rename(temporary, path);

@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { KeyFiles } from './keys.js';
+import { writePrivate } from './keys.js';
+
+/** What the three processes have to know; see @bulkhead/runtime/config for the schemas that read it. */
+export interface InstallationSettings {
+  /** Folder of this installation; configuration goes to `<dataDir>/config`. */
+  readonly dataDir: string;
+  readonly keys: KeyFiles;
+  /** Owner URL of the database; only its host, port and name are used, with the door roles' own logins. */
+  readonly ownerUrl: string;
+  readonly temporal: {
+    readonly address: string;
+    readonly uiAddress?: string;
+    /** false: the server does not check tokens (development server). */
+    readonly enforcesTokens: boolean;
+    /** Token of a server that is not ours; ours uses one token per tenant instead. */
+    readonly apiKeyFile?: string;
+    readonly tls?: boolean;
+  };
+  readonly api: { readonly host: string; readonly port: number; readonly publicUrl: string; readonly graphiql: boolean };
+  readonly host: { readonly bundlePath: string; readonly mcpServers: Record<string, McpServer> };
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** A stdio MCP server that hosts may start: code on our machine, so it never comes from tenant data. */
+export interface McpServer {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Name of the environment variable that holds the data file of the tenant's own child. */
+  readonly dataFileEnv?: string;
+}
+
+export interface ConfigFiles {
+  readonly api: string;
+  readonly host: string;
+  readonly control: string;
+}
+
+/** Writes one 0600 file per process, each with only what that process may know. */
+export async function writeConfigFiles(settings: InstallationSettings): Promise<ConfigFiles> {
+  const folder = join(settings.dataDir, 'config');
+  const tokensDir = join(settings.dataDir, 'tokens');
+  const { keys, temporal } = settings;
+  const url = async (user: string, passwordFile: string): Promise<string> => {
+    const login = new URL(settings.ownerUrl);
+    login.username = user;
+    login.password = encodeURIComponent((await readFile(passwordFile, 'utf8')).trim());
+    return login.href;
+  };
+  const appUrl = await url('bulkhead_app', keys.appPassword);
+  const controlUrl = await url('bulkhead_control', keys.controlPassword);
+  const server = {
+    address: temporal.address,
+    enforcesTokens: temporal.enforcesTokens,
+    ...(temporal.tls === undefined ? {} : { tls: temporal.tls }),
+    ...(temporal.apiKeyFile === undefined ? { tokensDir } : { apiKeyFile: temporal.apiKeyFile }),
+  };
+  const log = { level: settings.logLevel };
+  const files = { api: join(folder, 'api.json'), host: join(folder, 'host.json'), control: join(folder, 'control.json') };
+  await writePrivate(
+    files.api,
+    json({
+      role: 'api',
+      database: { url: appUrl, controlUrl, poolMax: 16 },
+      temporal: { ...server, ...(temporal.uiAddress === undefined ? {} : { uiAddress: temporal.uiAddress }) },
+      keys: { master: keys.master, envelopeSigning: keys.envelopeSigning },
+      api: settings.api,
+      log,
+    }),
+  );
+  await writePrivate(
+    files.host,
+    json({
+      role: 'host',
+      database: { url: appUrl, poolMax: 16 },
+      temporal: server,
+      keys: { master: keys.master, envelopePublic: keys.envelopePublic },
+      host: { ...settings.host, dataDir: join(settings.dataDir, 'host') },
+      log,
+    }),
+  );
+  await writePrivate(
+    files.control,
+    json({
+      role: 'control',
+      database: { url: controlUrl, poolMax: 8 },
+      temporal: { ...server, tokensDir },
+      keys: { temporalSigning: keys.temporalSigning, envelopeSigning: keys.envelopeSigning },
+      log,
+    }),
+  );
+  return files;
+}
+
+const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
