@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import swc from 'unplugin-swc';
 import { defineConfig } from 'vitest/config';
 
@@ -6,11 +7,13 @@ import { defineConfig } from 'vitest/config';
 const { exclude: _specs, ...compiler } = JSON.parse(readFileSync(new URL('.swcrc', import.meta.url), 'utf8'));
 
 const CONDITIONS = ['@bulkhead/source'];
+// vite would take graphql's second copy (index.mjs), whose classes are not those that Nest and Mercurius check for
+const alias = [{ find: /^graphql$/, replacement: fileURLToPath(import.meta.resolve('graphql')) }];
 
 /** Both projects run the sources (no build needed for the code under test); child processes run dist. */
 const shared = {
   plugins: [swc.vite({ ...compiler, swcrc: false, configFile: false })],
-  resolve: { conditions: CONDITIONS },
+  resolve: { conditions: CONDITIONS, alias },
   ssr: { resolve: { conditions: CONDITIONS, externalConditions: CONDITIONS } },
 };
 

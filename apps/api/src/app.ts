@@ -7,6 +7,8 @@ import type { Logger } from 'pino';
 import { ApiModule } from './api.module.js';
 import type { ApiDeps } from './deps.js';
 
+export { PermissionCheck } from './auth/permission-check.js';
+export { composeApi } from './compose.js';
 export type { ApiDeps } from './deps.js';
 
 /** Bytes of a request at most; a larger one is answered with PAYLOAD_TOO_LARGE before it is read. */

@@ -99,16 +99,16 @@ function fromHttp(fault: HttpFault): PublicError {
 const make = (code: string, message: string, more: { field?: string; id?: string }): PublicError =>
   new PublicError(message, { extensions: { code, ...more } });
 
-/** Keeps where in the query an error belongs. */
+/**
+ * Keeps where an error belongs: its path when it arose while answering, its place in the document otherwise. A compiled
+ * query knows no places, so the same question asked twice would be answered differently.
+ */
 function at(shown: PublicError, from: unknown): PublicError {
   if (!(from instanceof GraphQLError)) return shown;
-  return new PublicError(shown.message, {
-    extensions: shown.extensions,
-    path: from.path ?? null,
-    nodes: from.nodes ?? null,
-    source: from.source ?? null,
-    positions: from.positions ?? null,
-  });
+  const { message, extensions } = shown;
+  if (from.path) return new PublicError(message, { extensions, path: from.path });
+  const place = { nodes: from.nodes ?? null, source: from.source ?? null, positions: from.positions ?? null };
+  return new PublicError(message, { extensions, ...place });
 }
 
 function hasParts(error: unknown): error is { errors: readonly unknown[] } {

@@ -23,7 +23,7 @@ export class TemporalUiController {
     @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'control' | 'readTokens' | 'settings'>,
   ) {}
 
-  @All(['temporal', 'temporal/*path'])
+  @All(['temporal', 'temporal/*'])
   @Public('the session cookie is checked inside')
   async show(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const base = this.deps.settings.uiAddress;
