@@ -8,7 +8,6 @@ import { composeApi, createApi } from '@bulkhead/api/app';
 import type { ApiDeps } from '@bulkhead/api/app';
 import { agentId, tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
-import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { createTokenWriter } from '@bulkhead/runtime/tokens';
 import { createApiKey, createTenant, putAgent } from '@bulkhead/tenancy/admin';
@@ -78,8 +77,7 @@ export async function startApi(options: { readonly uiAddress?: string } = {}): P
     },
     log,
   );
-  const { deps } = composed;
-  const keyRing = createKeyRing({ masterKeyPath: keys.master, loadTenantKey: async () => undefined });
+  const { deps, keyRing } = composed;
   for (const tenant of [ACME, GLOBEX]) await seed(deps, tenant, keyRing);
   const app = await createApi(deps);
   await app.listen(0, '127.0.0.1');

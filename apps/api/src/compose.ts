@@ -7,7 +7,7 @@ import { createAcceptRun } from '@bulkhead/runs/admin';
 import type { ApiConfig } from '@bulkhead/runtime/config';
 import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
-import type { WrappedTenantKey } from '@bulkhead/runtime/keys';
+import type { KeyRing, WrappedTenantKey } from '@bulkhead/runtime/keys';
 import { openTokenSource } from '@bulkhead/runtime/tokens';
 import { capabilities } from './capabilities.js';
 import type { ApiDeps } from './deps.js';
@@ -16,8 +16,14 @@ import { newUlid } from './ulid.js';
 /** Connections of the control door: one look-up per request, and the listener has its own. */
 const CONTROL_POOL_MAX = 4;
 
+export interface ComposedApi {
+  readonly deps: ApiDeps;
+  readonly keyRing: KeyRing;
+  close(): Promise<void>;
+}
+
 /** Opens doors, keys and tokens as the configuration says; connections are made on first use. */
-export function composeApi(config: ApiConfig, log: Logger): { deps: ApiDeps; close(): Promise<void> } {
+export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
   const onError = (err: Error): void => log.warn({ err }, 'a database connection broke and is replaced');
   const { url, controlUrl, poolMax } = config.database;
   const door = openTenantDoor({ url, poolMax, onError });
@@ -44,6 +50,7 @@ export function composeApi(config: ApiConfig, log: Logger): { deps: ApiDeps; clo
       },
       log,
     },
+    keyRing,
     async close() {
       await door.close();
       await control.close();
