@@ -2,3 +2,4 @@ export { createKeyRing } from './key-ring.js';
 export type { KeyRing, KeyRingOptions, WrappedTenantKey } from './key-ring.js';
 export { decrypt, encrypt, KEY_BYTES } from './aes-gcm.js';
 export type { Bytes } from './aes-gcm.js';
+export { PURPOSES } from './purposes.js';

@@ -1,0 +1,30 @@
+import type { Json, RunId } from '@bulkhead/contract';
+import type { TenantDb } from '@bulkhead/prisma/tenant';
+
+export interface JournalEntry {
+  /** Place in the tenant's hash chain; undefined until it is sealed, usually within a second. */
+  readonly seq: number | undefined;
+  readonly kind: string;
+  readonly key: string | undefined;
+  readonly at: Date;
+  readonly body: Json;
+  /** Hex. */
+  readonly hash: string | undefined;
+}
+
+const ENTRIES_MAX = 1_000;
+
+/** What a run did and was refused, oldest first; at most 1,000 records. */
+export async function listJournal(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]> {
+  const rows = await db.run((tx) =>
+    tx.journalRecord.findMany({ where: { runId }, orderBy: { id: 'asc' }, take: ENTRIES_MAX }),
+  );
+  return rows.map((row) => ({
+    seq: row.seq === null ? undefined : Number(row.seq),
+    kind: row.kind,
+    key: row.key ?? undefined,
+    at: row.at,
+    body: row.body as Json,
+    hash: row.hash === null ? undefined : Buffer.from(row.hash).toString('hex'),
+  }));
+}

@@ -1,0 +1,140 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CHANNELS } from '@bulkhead/contract';
+import type { Json } from '@bulkhead/contract';
+import type { ControlDb } from '@bulkhead/prisma/control';
+import { recordHash } from './chain.js';
+
+export { GENESIS, recordHash, verify } from './chain.js';
+export type { ChainRecord, ChainVerdict } from './chain.js';
+export { compareEffects, verifyTenant } from './verify.js';
+export type { TenantVerdict } from './verify.js';
+
+export interface Sealer {
+  /** Seals one batch per tenant that has unsealed records; returns how many records it sealed. */
+  sealOnce(): Promise<number>;
+  /** Seals until the signal ends it; a failure is reported and tried again. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface SealerDeps {
+  readonly control: Pick<ControlDb, 'run' | 'query'>;
+  readonly onError: (error: unknown) => void;
+}
+
+const BATCH_MAX = 500;
+const TENANTS_MAX = 200;
+const BUSY_MS = 100;
+const IDLE_MS = 500;
+/** Runs per notification: its payload may hold 8,000 bytes. */
+const HINT_RUNS_MAX = 50;
+
+interface Row {
+  readonly id: bigint;
+  readonly kind: string;
+  readonly run_id: string | null;
+  readonly key: string | null;
+  readonly body: Json;
+  readonly at: Date;
+}
+
+/**
+ * Gives unsealed records their positions and chains them, per tenant, outside the tenants' own transactions. It takes
+ * whatever is unsealed (`seq IS NULL`), never "after the last one": a transaction that commits late is not skipped.
+ */
+export function createSealer(deps: SealerDeps): Sealer {
+  const sealOnce = async (): Promise<number> => {
+    // DISTINCT over the partial index on unsealed rows: idle tenants cost nothing
+    const tenants = await deps.control.query<{ tenant_id: string }>(
+      'SELECT DISTINCT tenant_id FROM journal_records WHERE seq IS NULL LIMIT $1',
+      [TENANTS_MAX],
+    );
+    let sealed = 0;
+    for (const { tenant_id: tenantId } of tenants) {
+      try {
+        sealed += await sealTenant(deps.control, tenantId);
+      } catch (error) {
+        deps.onError(error); // one tenant's trouble must not keep the others' journals open
+      }
+    }
+    return sealed;
+  };
+  return {
+    sealOnce,
+    async run(signal) {
+      while (!signal.aborted) {
+        let sealed = 0;
+        try {
+          sealed = await sealOnce();
+        } catch (error) {
+          deps.onError(error);
+        }
+        await pause(sealed > 0 ? BUSY_MS : IDLE_MS, signal);
+      }
+    },
+  };
+}
+
+function sealTenant(control: Pick<ControlDb, 'run'>, tenantId: string): Promise<number> {
+  return control.run(async (tx) => {
+    // the lock on the head makes one sealer per tenant, however many control processes run
+    const [head] = await tx.$queryRaw<{ seq: bigint; hash: Uint8Array }[]>`
+      SELECT seq, hash FROM journal_heads WHERE tenant_id = ${tenantId} FOR UPDATE`;
+    if (!head) throw new Error(`tenant ${tenantId} has no journal head`);
+    const rows = await tx.$queryRaw<Row[]>`
+      SELECT id, kind, run_id, key, body, at FROM journal_records
+       WHERE tenant_id = ${tenantId} AND seq IS NULL ORDER BY id LIMIT ${BATCH_MAX}`;
+    if (rows.length === 0) return 0;
+    const links = chain(tenantId, head, rows);
+    await tx.$executeRaw`
+      UPDATE journal_records r SET seq = l.seq, prev_hash = l.prev_hash, hash = l.hash
+        FROM (SELECT unnest(${links.map((link) => link.id)}::bigint[]) AS id,
+                     unnest(${links.map((link) => link.seq)}::bigint[]) AS seq,
+                     unnest(${links.map((link) => link.prevHash)}::bytea[]) AS prev_hash,
+                     unnest(${links.map((link) => link.hash)}::bytea[]) AS hash) l
+       WHERE r.tenant_id = ${tenantId} AND r.id = l.id AND r.seq IS NULL`;
+    const last = links[links.length - 1]!;
+    await tx.$executeRaw`
+      UPDATE journal_heads SET seq = ${last.seq}, hash = ${last.hash} WHERE tenant_id = ${tenantId}`;
+    for (const hint of hints(tenantId, rows)) {
+      await tx.$executeRaw`SELECT pg_notify(${CHANNELS.runs}, ${hint})`;
+    }
+    return rows.length;
+  });
+}
+
+interface Link {
+  readonly id: bigint;
+  readonly seq: bigint;
+  readonly prevHash: Uint8Array<ArrayBuffer>;
+  readonly hash: Uint8Array<ArrayBuffer>;
+}
+
+function chain(
+  tenantId: string,
+  head: { readonly seq: bigint; readonly hash: Uint8Array },
+  rows: readonly Row[],
+): Link[] {
+  let seq = head.seq;
+  let prevHash = new Uint8Array(head.hash);
+  return rows.map(({ id, kind, run_id: runId, key, body, at }) => {
+    seq += 1n;
+    const hash = new Uint8Array(recordHash(prevHash, { tenantId, seq, id, kind, runId, key, body, at }));
+    const link = { id, seq, prevHash, hash };
+    prevHash = hash;
+    return link;
+  });
+}
+
+/** Hints for whoever watches runs: `[{ tenantId, runId }]`. The rows decide. */
+function hints(tenantId: string, rows: readonly Row[]): string[] {
+  const runs = [...new Set(rows.flatMap((row) => row.run_id ?? []))];
+  const texts: string[] = [];
+  for (let at = 0; at < runs.length; at += HINT_RUNS_MAX) {
+    texts.push(JSON.stringify(runs.slice(at, at + HINT_RUNS_MAX).map((runId) => ({ tenantId, runId }))));
+  }
+  return texts;
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined); // rejects only when stopped
+}

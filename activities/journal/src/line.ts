@@ -1,0 +1,179 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BulkheadError } from '@bulkhead/contract';
+import type { CallKey, Json, OutcomeKind, Reason, RunId, TenantId, ToolId } from '@bulkhead/contract';
+import type { AllowDecision } from '@bulkhead/policy/line';
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { AdmitAnswer, DecideAnswer, SettleAnswer } from './answers.js';
+
+declare const admitted: unique symbol;
+
+/** A ticket that only this room can make: the intent of this effect is committed and this attempt holds it. */
+export interface Admission {
+  readonly [admitted]: true;
+  readonly tenantId: TenantId;
+  readonly key: CallKey;
+  readonly toolId: ToolId;
+  readonly host: string;
+  readonly token: string;
+  readonly secret: { readonly name: string; readonly version: number } | undefined;
+}
+
+/** Everything about one call that admit judges or writes down. */
+export interface Call {
+  readonly runId: RunId;
+  readonly workflowId: string;
+  readonly temporalRunId: string;
+  readonly agentId: string;
+  readonly key: CallKey;
+  readonly toolId: ToolId;
+  readonly toolVersion: number;
+  readonly effectClass: 'read' | 'write' | 'irreversible';
+  readonly idempotency: 'keyed' | 'natural' | 'none';
+  readonly system: string;
+  readonly access: 'read' | 'mutate';
+  readonly secretName: string | undefined;
+  readonly grantId: string | undefined;
+  readonly target: string;
+  /** Hex SHA-256 of what an approval would be bound to. */
+  readonly digest: string;
+  /** Facts and action, sealed for this tenant. */
+  readonly request: Uint8Array;
+  readonly requestedBy: string;
+  /** Used when an approval has to be created. */
+  readonly newApprovalId: string;
+  readonly host: string;
+  /** Names this attempt; random, because Temporal's attempt number starts again after a reset. */
+  readonly token: string;
+  readonly timeoutMs: number;
+}
+
+export type Admitted =
+  | { readonly kind: 'admitted'; readonly admission: Admission }
+  | Exclude<AdmitAnswer, { kind: 'admitted' }>;
+
+export type Settlement =
+  | { readonly ending: 'answered'; readonly outcome: OutcomeKind; readonly result: Uint8Array }
+  | { readonly ending: 'not_sent' }
+  | { readonly ending: 'unknown' };
+
+export interface Refusal {
+  readonly runId: RunId;
+  readonly key: string;
+  readonly toolId: string;
+  readonly kind: OutcomeKind;
+  readonly policyVersion: number;
+  readonly reason: Reason;
+}
+
+export interface Journal {
+  /** One commit: decision, reservation and intent, or the reason why not. */
+  admit(tenantId: TenantId, decision: AllowDecision, call: Call): Promise<Admitted>;
+  /**
+   * One commit: how the request ended. Runs outside any cancelled scope. While the database is away it tries again
+   * until the deadline, then throws DATABASE_UNAVAILABLE and goes on trying in the background, because as long as
+   * this process lives nobody else may say that its attempt has ended.
+   */
+  settle(admission: Admission, settlement: Settlement): Promise<SettleAnswer>;
+  /** Records a refusal that never got to admit. A closed answer means: this call was done earlier, give that answer. */
+  decide(tenantId: TenantId, refusal: Refusal): Promise<DecideAnswer>;
+}
+
+export interface JournalDeps {
+  readonly door: Pick<TenantDoor, 'tenant'>;
+  /** Ends the background settling when the process stops. */
+  readonly stop: AbortSignal;
+  /** How long settle keeps its caller waiting; default 20 s. */
+  readonly settleDeadlineMs?: number;
+}
+
+const RETRY_MS_MAX = 2_000;
+
+export function createJournal(deps: JournalDeps): Journal {
+  const deadlineMs = deps.settleDeadlineMs ?? 20_000;
+
+  const settleOnce = async (admission: Admission, settlement: Settlement): Promise<SettleAnswer> => {
+    const { tenantId, key, host, token } = admission;
+    const ending =
+      settlement.ending === 'answered'
+        ? { outcome: settlement.outcome, result: base64(settlement.result) }
+        : { outcome: null, result: null };
+    const answer = await deps.door
+      .tenant(tenantId)
+      .call('settle', { key, host, token, ending: settlement.ending, ...ending });
+    return SettleAnswer.parse(answer);
+  };
+
+  const settleUntilDone = async (admission: Admission, settlement: Settlement): Promise<SettleAnswer> => {
+    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
+      try {
+        return await settleOnce(admission, settlement);
+      } catch (error) {
+        if (!isDatabaseAway(error) || deps.stop.aborted) throw error;
+      }
+      await sleep(waitMs, undefined, { ref: false });
+    }
+  };
+
+  return {
+    async admit(tenantId, decision, call) {
+      const answer = AdmitAnswer.parse(
+        await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
+      );
+      if (answer.kind !== 'admitted') return answer;
+      return { kind: 'admitted', admission: admissionOf(tenantId, call, answer.secretVersion) };
+    },
+    async settle(admission, settlement) {
+      const done = settleUntilDone(admission, settlement);
+      const deadline = new AbortController();
+      const late = sleep(deadlineMs, undefined, { signal: deadline.signal, ref: false }).then(() => {
+        throw new BulkheadError('DATABASE_UNAVAILABLE', {
+          internal: `effect ${admission.key} is not settled yet`,
+        });
+      });
+      late.catch(() => undefined); // the race below reports it; without a race it is the aborted timer
+      try {
+        return await Promise.race([done, late]);
+      } finally {
+        deadline.abort();
+        done.catch(() => undefined); // reported by the race, or nobody waits any more and the fence takes over
+      }
+    },
+    async decide(tenantId, refusal) {
+      const { reason, ...rest } = refusal;
+      return DecideAnswer.parse(
+        await deps.door.tenant(tenantId).call('decide', { ...rest, reason: { ...reason } as Json }),
+      );
+    },
+  };
+}
+
+function admissionOf(tenantId: TenantId, call: Call, secretVersion: number | null): Admission {
+  const { key, toolId, host, token, secretName } = call;
+  if ((secretName === undefined) !== (secretVersion === null)) {
+    throw new BulkheadError('INTERNAL', { internal: 'admit and the tool disagree about the credential' });
+  }
+  const secret =
+    secretName === undefined || secretVersion === null
+      ? undefined
+      : { name: secretName, version: secretVersion };
+  return { tenantId, key, toolId, host, token, secret } as Admission;
+}
+
+function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Json } {
+  const { request, requestedBy, newApprovalId, secretName, grantId, ...rest } = call;
+  return {
+    ...rest,
+    secretName: secretName ?? null,
+    grantId: grantId ?? null,
+    request: base64(request),
+    policyProfile: decision.profile,
+    policyVersion: decision.policyVersion,
+    rule: decision.rule,
+    approval: decision.approval ? { ...decision.approval, requestedBy, newApprovalId } : null,
+  };
+}
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+
+const isDatabaseAway = (error: unknown): boolean =>
+  error instanceof BulkheadError && error.code === 'DATABASE_UNAVAILABLE';

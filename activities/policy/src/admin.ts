@@ -1,0 +1,3 @@
+export { currentPolicy, publishPolicy } from './publish.js';
+export { decideApproval, listApprovals } from './approvals.js';
+export type { Approval, ApprovalPage } from './approvals.js';

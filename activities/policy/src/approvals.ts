@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
+import type { Json, RunId, ToolId } from '@bulkhead/contract';
+import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import { PURPOSES } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
+
+type Ring = Pick<KeyRing, 'open'>;
+type Row = NonNullable<Awaited<ReturnType<TenantClient['approval']['findUnique']>>>;
+
+export interface Approval {
+  readonly id: string;
+  readonly runId: RunId;
+  readonly toolId: ToolId;
+  readonly target: string;
+  readonly rule: string;
+  /** The exact arguments that an approval would allow, nothing else. */
+  readonly arguments: Json;
+  /** pending | approved | rejected */
+  readonly state: string;
+  readonly requestedBy: string;
+  readonly approvers: readonly string[];
+  readonly decidedBy: string | undefined;
+  readonly decidedAt: Date | undefined;
+  readonly reason: string | undefined;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+}
+
+export interface ApprovalPage {
+  /** 1 to 100. */
+  readonly first: number;
+  /** Id of the last approval of the page before. */
+  readonly after?: string | undefined;
+  readonly state?: string | undefined;
+}
+
+/** Approvals, newest first. Their ids order by time, so an id is the cursor. */
+export async function listApprovals(
+  db: TenantDb,
+  keyRing: Ring,
+  page: ApprovalPage,
+): Promise<{ readonly nodes: readonly Approval[]; readonly endCursor: string | undefined }> {
+  const first = Math.min(Math.max(page.first, 1), 100);
+  const where = {
+    ...(page.after === undefined ? {} : { id: { lt: page.after } }),
+    ...(page.state === undefined ? {} : { state: page.state }),
+  };
+  const rows = await db.run((tx) =>
+    tx.approval.findMany({ where, orderBy: { id: 'desc' }, take: first + 1 }),
+  );
+  const shown = rows.slice(0, first);
+  const nodes = await Promise.all(shown.map((row) => view(db, keyRing, row)));
+  return { nodes, endCursor: rows.length > first ? shown.at(-1)?.id : undefined };
+}
+
+const Decided = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('decided'), runId: z.string() }),
+  z.object({ kind: z.literal('not_found') }),
+  z.object({ kind: z.literal('not_pending'), state: z.string() }),
+  z.object({ kind: z.literal('expired') }),
+  z.object({ kind: z.literal('not_approver') }),
+]);
+
+/**
+ * A person decides; the row is the decision and the run is woken at least once.
+ * @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver, or the requester)
+ */
+export async function decideApproval(
+  db: TenantDb,
+  keyRing: Ring,
+  decision: {
+    readonly approvalId: string;
+    readonly decision: 'approved' | 'rejected';
+    readonly decidedBy: string;
+    readonly role: string;
+    readonly reason: string | undefined;
+  },
+): Promise<Approval> {
+  const id = decision.approvalId;
+  if (parseApprovalId(id)?.tenantId !== db.tenantId) throw new BulkheadError('NOT_FOUND', { field: 'id' });
+  const answer = Decided.parse(await db.call('decide_approval', { ...decision }));
+  switch (answer.kind) {
+    case 'not_found':
+      throw new BulkheadError('NOT_FOUND', { field: 'id' });
+    case 'not_pending':
+      throw new BulkheadError('INVALID_STATE', { publicMessage: `This approval is already ${answer.state}.` });
+    case 'expired':
+      throw new BulkheadError('INVALID_STATE', { publicMessage: 'This approval has expired.' });
+    case 'not_approver':
+      throw new BulkheadError('FORBIDDEN', {
+        publicMessage: 'The rule wants somebody else to decide: another role, and not whoever asked.',
+      });
+    case 'decided':
+      return get(db, keyRing, id);
+  }
+}
+
+async function get(db: TenantDb, keyRing: Ring, id: string): Promise<Approval> {
+  const row = await db.run((tx) =>
+    tx.approval.findUnique({ where: { tenantId_id: { tenantId: db.tenantId, id } } }),
+  );
+  if (!row) throw new BulkheadError('NOT_FOUND', { field: 'id' });
+  return view(db, keyRing, row);
+}
+
+/** Written by the gateway before it asked; see PURPOSES.effectRequest. */
+const Request = z.object({ facts: z.object({ args: z.json() }) });
+
+async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
+  const text = (await keyRing.open(db.tenantId, PURPOSES.effectRequest, row.request)).toString('utf8');
+  return {
+    id: row.id,
+    runId: row.runId as RunId,
+    toolId: row.toolId as ToolId,
+    target: row.target,
+    rule: row.rule,
+    arguments: Request.parse(JSON.parse(text)).facts.args,
+    state: row.state,
+    requestedBy: row.requestedBy,
+    approvers: row.approvers,
+    decidedBy: row.decidedBy ?? undefined,
+    decidedAt: row.decidedAt ?? undefined,
+    reason: row.reason ?? undefined,
+    createdAt: row.createdAt,
+    expiresAt: row.expiresAt,
+  };
+}
