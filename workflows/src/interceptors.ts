@@ -18,7 +18,8 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
   return {
     inbound: [
       {
-        execute(input, next) {
+        // async, so that a refusal fails the run; thrown at once it would only fail the task, again and again
+        async execute(input, next) {
           const payload = input.headers[ENVELOPE_HEADER];
           if (!payload) throw fault('ENVELOPE_INVALID');
           checkBelongs(defaultPayloadConverter.fromPayload(payload));

@@ -1,0 +1,108 @@
+import {
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
+import type { Client, Connection } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
+import { FAILURES, parseRunId, placementOf, SEARCH_ATTRIBUTES } from '@bulkhead/contract';
+import type { AgentStart, FailureCode, Json, RunId } from '@bulkhead/contract';
+import type { RunEnd, RunsInTemporal } from '@bulkhead/runs/control';
+import { openTenantClient } from '@bulkhead/runtime/client';
+
+const REQUEST_MS_MAX = 5_000;
+
+/** What the control process asks of Temporal, over its own connection. */
+export function createRunsInTemporal(connection: Connection): RunsInTemporal {
+  const soon = <T>(client: Client, work: () => Promise<T>): Promise<T> =>
+    client.withDeadline(Date.now() + REQUEST_MS_MAX, work);
+  const isOpen: RunsInTemporal['isOpen'] = async ({ tenantId, runId }) => {
+    const client = openTenantClient(connection, tenantId);
+    const { status } = await soon(client, () => client.workflow.getHandle(runId).describe());
+    return status.name === 'RUNNING' || status.name === 'PAUSED';
+  };
+
+  return {
+    async start(run) {
+      const client = openTenantClient(connection, run.tenantId, run.envelope);
+      const start: AgentStart = { input: run.input, segment: 0 };
+      try {
+        await soon(client, () =>
+          client.workflow.start(run.workflowType, {
+            workflowId: run.runId,
+            taskQueue: placementOf(run.tenantId).taskQueue,
+            args: [start],
+            // an order that is delivered twice must not run twice, not even after the first has ended
+            workflowIdReusePolicy: 'REJECT_DUPLICATE',
+            workflowIdConflictPolicy: 'FAIL',
+            searchAttributes: {
+              [SEARCH_ATTRIBUTES.agent]: [run.agentId],
+              [SEARCH_ATTRIBUTES.workspace]: [run.workspaceId],
+            },
+          }),
+        );
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      }
+    },
+
+    async signal(run, name, argument) {
+      const client = openTenantClient(connection, run.tenantId, run.envelope);
+      try {
+        await soon(client, () => client.workflow.getHandle(run.runId).signal(name, argument));
+        return 'sent';
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return 'gone';
+        throw error;
+      }
+    },
+
+    async end(run, stop) {
+      const client = openTenantClient(connection, run.tenantId);
+      for (;;) {
+        const end = await client.withAbortSignal(stop, () => endOf(client, run.runId));
+        // a reset terminates the execution that we watched and opens another one under the same id
+        if (!(await isOpen(run))) return end;
+      }
+    },
+
+    async open(tenantId) {
+      const client = openTenantClient(connection, tenantId);
+      const open: RunId[] = [];
+      for await (const { workflowId } of client.workflow.list({ query: 'ExecutionStatus = "Running"' })) {
+        if (parseRunId(workflowId)?.tenantId === tenantId) open.push(workflowId as RunId);
+      }
+      return open;
+    },
+
+    isOpen,
+  };
+}
+
+async function endOf(client: Client, runId: RunId): Promise<RunEnd> {
+  try {
+    const result = (await client.workflow.getHandle(runId).result()) as Json | undefined;
+    return { state: 'completed', result: result ?? null };
+  } catch (error) {
+    if (error instanceof WorkflowFailedError) return refusalOf(error.cause);
+    throw error;
+  }
+}
+
+/** The sentence that the tenant reads. Texts of failures can quote anything, so only our own table speaks. */
+function refusalOf(cause: unknown): RunEnd {
+  if (cause instanceof CancelledFailure) return { state: 'cancelled', message: 'The run was cancelled.' };
+  if (cause instanceof TerminatedFailure)
+    return { state: 'cancelled', message: 'The run was terminated by an operator.' };
+  if (cause instanceof TimeoutFailure) return { state: 'failed', message: 'The run took too long.' };
+  return { state: 'failed', message: FAILURES[codeOf(cause)].publicMessage };
+}
+
+/** The failure code of the fault at the bottom of a chain (activity failures wrap it). */
+function codeOf(failure: unknown): FailureCode {
+  for (let at: unknown = failure; at instanceof Error; at = at.cause) {
+    if (at instanceof ApplicationFailure && at.type && Object.hasOwn(FAILURES, at.type))
+      return at.type as FailureCode;
+  }
+  return 'INTERNAL';
+}

@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { HostId } from '@bulkhead/contract';
+import { openTenantDoor } from '@bulkhead/prisma/tenant';
+import { loadHostConfig } from '@bulkhead/runtime/config';
+import type { HostConfig } from '@bulkhead/runtime/config';
+import { createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
+import { openTokenSource } from '@bulkhead/runtime/tokens';
+import {
+  closeFleetThreads,
+  createTenantWorker,
+  installRuntime,
+  openWorkerConnection,
+} from '@bulkhead/runtime/worker';
+import { composeHost } from './compose-host.js';
+import { createFleet } from './host/fleet.js';
+import { createPulse } from './host/pulse.js';
+import { superviseTenantWorker } from './host/tenant-worker.js';
+import { createWakeup, idleAfter, runLoop } from './loop.js';
+import { runMain } from './main-process.js';
+import type { Running } from './main-process.js';
+
+/** Running calls get this long to end when the host stops; then they are aborted and settled as they are. */
+const SHUTDOWN_GRACE_MS = 10_000;
+
+/** The process that does the work: one Worker per tenant, behind the door, on one database pool. */
+async function start(config: HostConfig, log: Logger, fatal: (reason: string) => never): Promise<Running> {
+  // random at each start: a fenced id never returns, and two processes must never share one
+  const hostId = `${config.host.id ?? 'host'}-${randomBytes(8).toString('hex')}` as HostId;
+  installRuntime(log, config.log.level);
+  const door = openTenantDoor({
+    ...config.database,
+    onError: (error) => log.warn({ error }, 'a database connection broke'),
+  });
+  const pulse = createPulse({
+    door,
+    hostId,
+    nowMs: () => performance.now(),
+    onFenced: () => fatal('this host was fenced and ends'),
+  });
+  await pulse.register();
+  const stop = new AbortController();
+  const beating = new AbortController();
+  const beats = runLoop({
+    name: 'beat',
+    log,
+    stop: beating.signal,
+    idleMs: 1_000,
+    failedMsMax: 1_000,
+    step: idleAfter(pulse.beatOnce),
+  });
+
+  const line = composeHost(config, { door, pulse, hostId, log });
+  const verifier = createEnvelopeVerifier(config.keys.envelopePublic);
+  const tokens = openTokenSource(config.temporal);
+  const fleet = createFleet({
+    tokens,
+    log,
+    supervise: (tenantId) =>
+      superviseTenantWorker(tenantId, {
+        tokens,
+        log,
+        connect: (token) =>
+          openWorkerConnection({ address: config.temporal.address, tls: config.temporal.tls, token }),
+        createWorker: (connection) =>
+          createTenantWorker({
+            tenantId,
+            connection,
+            bundlePath: config.host.bundlePath,
+            verifier,
+            activities: line.activities,
+            identity: hostId,
+            maxCachedWorkflows: config.host.maxCachedWorkflows,
+            shutdownGraceMs: SHUTDOWN_GRACE_MS,
+          }),
+      }),
+  });
+  const changed = createWakeup();
+  const stopWatching = tokens.onChange(() => changed.notify());
+  const adjusting = runLoop({
+    name: 'fleet',
+    log,
+    stop: stop.signal,
+    idleMs: 1_000,
+    wakeup: changed,
+    step: idleAfter(fleet.adjustOnce),
+  });
+
+  return {
+    async stop() {
+      stop.abort();
+      stopWatching();
+      await adjusting;
+      await fleet.stop();
+      await closeFleetThreads();
+      await line.close();
+      // to the last: what is being settled needs a host that is alive
+      beating.abort();
+      await beats;
+      await door.close();
+    },
+  };
+}
+
+await runMain({ name: 'host', load: loadHostConfig, start });

@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto';
+import { inject } from 'vitest';
+import type { Connection, WorkflowHandle } from '@temporalio/client';
+import type { NativeConnection, Worker } from '@temporalio/worker';
+import { agentId, buildRunId, tenantId as parseTenantId, workspaceId } from '@bulkhead/contract';
+import type { AgentStart, Envelope, Json, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
+import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
+import { createEnvelopeSigner, createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
+import { createTokenMinter } from '@bulkhead/runtime/tokens';
+import { createTenantWorker, openWorkerConnection } from '@bulkhead/runtime/worker';
+import type { GovernedActivities } from '@bulkhead/runtime/worker';
+import { workflowBundlePath } from '@bulkhead/workflows/bundle';
+import { ensureNamespace } from '../../apps/worker/src/control/namespaces.js';
+
+/** One tenant on the real Temporal server: its namespace, a Worker with the tenant's token, and its runs. */
+export interface TenantWorld {
+  readonly tenantId: TenantId;
+  readonly connection: Connection;
+  envelopeOf(runId: RunId, changes?: Partial<Envelope>): SignedEnvelope;
+  newRunId(): RunId;
+  /** Starts a workflow as the dispatcher does; `envelope` null leaves the header out. */
+  start(
+    workflowType: string,
+    input: Json,
+    options?: { runId?: RunId; envelope?: SignedEnvelope | null },
+  ): Promise<WorkflowHandle>;
+  close(): Promise<void>;
+}
+
+/** Token life in tests: far longer than any test. */
+const minterOf = (signingKeyPath: string) => createTokenMinter({ signingKeyPath, ttlSeconds: 3_600 });
+
+export async function openTenantWorld(
+  activities: GovernedActivities,
+  options: { maxCachedWorkflows?: number; prefix?: string } = {},
+): Promise<TenantWorld> {
+  const { temporal, keys } = inject('servers');
+  const tenantId = parseTenantId(`${options.prefix ?? 't'}-${randomBytes(6).toString('hex')}`);
+  const minter = minterOf(keys.temporalSigning);
+  const connection = openConnection({ address: temporal.address, token: () => minter.system('admin') });
+  await ensureNamespace(connection, tenantId);
+  const signer = createEnvelopeSigner(keys.envelopeSigning);
+  const native = await openWorkerConnection({
+    address: temporal.address,
+    token: minter.tenant(tenantId, 'write'),
+  });
+  const worker = await createTenantWorker({
+    tenantId,
+    connection: native,
+    bundlePath: workflowBundlePath(),
+    verifier: createEnvelopeVerifier(keys.envelopePublic),
+    activities,
+    identity: 'test-host',
+    maxCachedWorkflows: options.maxCachedWorkflows ?? 20,
+    shutdownGraceMs: 1_000,
+  });
+  const running = worker.run();
+
+  const envelopeOf: TenantWorld['envelopeOf'] = (runId, changes = {}) =>
+    signer.sign({
+      v: 1,
+      tenantId,
+      workspaceId: workspaceId('main'),
+      agentId: agentId('support-triage'),
+      runId,
+      policyProfile: 'default',
+      quotaClass: 'standard',
+      actor: 'key:test0000',
+      issuedAt: Math.floor(Date.now() / 1000),
+      ...changes,
+    });
+  const newRunId = (): RunId => buildRunId(tenantId, randomUlid());
+
+  return {
+    tenantId,
+    connection,
+    envelopeOf,
+    newRunId,
+    start(workflowType, input, { runId = newRunId(), envelope = envelopeOf(runId) } = {}) {
+      const client = openTenantClient(connection, tenantId, envelope ?? undefined);
+      const args: [AgentStart] = [{ input, segment: 0 }];
+      return client.workflow.start(workflowType, {
+        workflowId: runId,
+        taskQueue: `tnt-${tenantId}.agents`,
+        args,
+        workflowExecutionTimeout: '30s',
+      });
+    },
+    close: () => closeWorld(worker, running, native, connection),
+  };
+}
+
+async function closeWorld(
+  worker: Worker,
+  running: Promise<void>,
+  native: NativeConnection,
+  connection: Connection,
+): Promise<void> {
+  if (worker.getState() === 'RUNNING') worker.shutdown();
+  await running;
+  await native.close();
+  await connection.close();
+}
+
+const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
+const randomUlid = (): string => `0${Array.from(randomBytes(25), (byte) => CROCKFORD[byte % 32]).join('')}`;
