@@ -45,7 +45,10 @@ async function start(config: ControlConfig, log: Logger): Promise<Running> {
     ensureNamespace: (tenantId) => ensureNamespace(connection, tenantId),
     issueTokens: (tenantId) => tokens.tenant(tenantId),
   });
-  const sealer = createSealer({ control });
+  const sealer = createSealer({
+    control,
+    onError: (error) => log.error({ loop: 'seal', error }, 'cannot seal'),
+  });
   const fencer = createHostFencer({ control, log, nowMs: () => performance.now() });
 
   const stop = new AbortController();

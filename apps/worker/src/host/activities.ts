@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import { BulkheadError } from '@bulkhead/contract';
-import type { CallAnswer, CallRequest, Envelope, GrantAnswer, GrantRequest, HostId } from '@bulkhead/contract';
+import type {
+  CallAnswer,
+  CallRequest,
+  Envelope,
+  GrantAnswer,
+  GrantRequest,
+  HostId,
+} from '@bulkhead/contract';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 
 /** Well below the kit's heartbeat timeout: a heartbeat also is how a cancellation reaches a running call. */
