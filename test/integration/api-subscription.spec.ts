@@ -90,7 +90,7 @@ describe('the subscription runChanged', () => {
     const id = await start('revoked');
     const events = api.subscribe(key, WATCH, { id });
     await events.next();
-    await revokeApiKey(api.deps.door.tenant(ACME), key.slice(4, 12), new Date());
+    await revokeApiKey(api.deps.door.tenant(ACME), key.slice(4, 12));
     await change(id, 'running');
     await expect(events.next()).rejects.toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }]);
   });

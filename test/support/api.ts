@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { inject } from 'vitest';
 import { composeApi, createApi } from '@bulkhead/api/app';
 import type { ApiDeps } from '@bulkhead/api/app';
-import { agentId, tenantId } from '@bulkhead/contract';
+import { agentId, tenantId, workspaceId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { createTokenWriter } from '@bulkhead/runtime/tokens';
@@ -104,9 +104,10 @@ export async function startApi(options: { readonly uiAddress?: string } = {}): P
 
 async function seed(deps: ApiDeps, tenant: TenantId, keyRing: KeyRing): Promise<void> {
   const db = deps.door.tenant(tenant);
-  await createTenant(db, { name: `${tenant} Inc.` }, keyRing);
+  await createTenant(db, keyRing, { name: `${tenant} Inc.` });
   await putAgent(db, {
     id: AGENT,
+    workspaceId: workspaceId('main'),
     name: 'Support triage',
     description: 'Answers a ticket.',
     workflowType: 'supportTriage',

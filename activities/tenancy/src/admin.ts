@@ -39,13 +39,13 @@ const ZERO_HASH = new Uint8Array(32);
 
 /**
  * Commits a tenant with its key, workspace `main`, journal head and a policy that allows nothing; the control process
- * then registers the namespace and sets it active. Returns false, changing nothing, when the tenant exists.
+ * then registers the namespace and sets it active. A tenant that exists is not changed.
  */
 export async function createTenant(
   db: TenantDb,
-  tenant: { readonly name: string },
   keys: TenantKeys,
-): Promise<boolean> {
+  tenant: { readonly name: string },
+): Promise<{ readonly created: boolean }> {
   const id = db.tenantId;
   const place = placementOf(id);
   return db.run(async (tx) => {
@@ -53,14 +53,14 @@ export async function createTenant(
       data: [{ id, name: tenant.name, namespace: place.namespace, taskQueue: place.taskQueue }],
       skipDuplicates: true,
     });
-    if (count === 0) return false;
+    if (count === 0) return { created: false };
     const { keyId, wrapped } = keys.newTenantKey(id);
     await tx.tenantKey.create({ data: { tenantId: id, keyId, wrapped: new Uint8Array(wrapped) } });
     await tx.workspace.create({ data: { tenantId: id, id: MAIN, name: MAIN } });
     await tx.journalHead.create({ data: { tenantId: id, hash: ZERO_HASH } });
     await denyAll(tx, id);
     await tx.$executeRaw`SELECT pg_notify(${CHANNELS.tenants}, ${id})`;
-    return true;
+    return { created: true };
   });
 }
 
@@ -105,21 +105,26 @@ export async function createApiKey(
 }
 
 /** Ends a key; the API refuses it from its next request on. @throws BulkheadError NOT_FOUND when there is no such key. */
-export async function revokeApiKey(db: TenantDb, prefix: string, now: Date): Promise<void> {
+export async function revokeApiKey(db: TenantDb, prefix: string): Promise<void> {
   const { count } = await db.run((tx) =>
-    tx.apiKey.updateMany({ where: { prefix, revokedAt: null }, data: { revokedAt: now } }),
+    tx.apiKey.updateMany({ where: { prefix, revokedAt: null }, data: { revokedAt: new Date() } }),
   );
   if (count === 0) throw new BulkheadError('NOT_FOUND', { field: 'prefix' });
 }
 
-/** Creates or replaces an agent of workspace `main`. */
+/** Creates an agent, or changes one to what is given. */
 export async function putAgent(
   db: TenantDb,
   agent: {
     readonly id: AgentId;
+    readonly workspaceId: WorkspaceId;
     readonly name: string;
     readonly description: string;
     readonly workflowType: string;
+    /** `default` unless given. */
+    readonly policyProfile?: string;
+    /** `standard` unless given. */
+    readonly quotaClass?: string;
     /** JSON Schema (draft 2020-12) of the input that a run of this agent takes. */
     readonly inputSchema: Json;
   },

@@ -19,7 +19,7 @@ import { TemporalUiModule } from './temporal-ui/temporal-ui.module.js';
 import { TenantModule } from './tenants/tenant.module.js';
 import { ToolModule } from './tools/tool.module.js';
 
-export const FEATURES: readonly Type[] = [
+const FEATURES: readonly Type[] = [
   TenantModule,
   RunModule,
   ApprovalModule,

@@ -21,7 +21,7 @@ export interface ApiDeps {
   readonly log: Logger;
 }
 
-export interface ApiSettings {
+interface ApiSettings {
   /** Base URL under which people reach this API, without a slash at the end. */
   readonly publicUrl: string;
   readonly graphiql: boolean;
@@ -30,7 +30,7 @@ export interface ApiSettings {
 }
 
 /** Temporal tokens that may only read. undefined: the server behind takes none. */
-export interface ReadTokens {
+interface ReadTokens {
   tenant(tenantId: TenantId): Promise<string | undefined>;
   system(): Promise<string | undefined>;
 }
@@ -54,7 +54,7 @@ export interface ApprovalView {
   readonly expiresAt: Date;
 }
 
-export interface ApprovalDesk {
+interface ApprovalDesk {
   list(
     db: TenantDb,
     page: {

@@ -9,7 +9,7 @@ const GRAPHQL_KIND = 'graphql:resolver_type';
 const ROUTE_PATH = 'path';
 const ROOT_KINDS = new Set<unknown>(['Query', 'Mutation', 'Subscription']);
 
-export class UndeclaredPermission extends Error {
+class UndeclaredPermission extends Error {
   override readonly name = 'UndeclaredPermission';
 }
 
