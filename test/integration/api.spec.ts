@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { toolId } from '@bulkhead/contract';
+import { putTool } from '@bulkhead/tool-gateway/admin';
 import { revokeApiKey } from '@bulkhead/tenancy/admin';
 import { ACME, AGENT, ask, field, GLOBEX, startApi } from '../support/api.js';
 import type { Answer, TestApi } from '../support/api.js';
@@ -89,6 +91,36 @@ describe('the API', () => {
     expect(first).toBeInstanceOf(Date);
     await api.ask(key, '{ me { role } }');
     expect(await lastUsed()).toEqual(first);
+  });
+
+  it('shows the tools of the own tenant only', async () => {
+    const spec = {
+      adapter: 'http',
+      description: 'Reads a ticket.',
+      method: 'GET',
+      url: 'http://127.0.0.1:1/tickets/{id}',
+      inputSchema: {
+        type: 'object',
+        properties: { id: { type: 'string' } },
+        required: ['id'],
+        additionalProperties: false,
+      },
+      effect: 'read',
+      idempotency: 'natural',
+    };
+    await putTool(api.deps.door.tenant(ACME), toolId('helpdesk.ticket.read'), spec);
+    const tools = 'query { tools { id version enabled adapter effect idempotency inputSchema } }';
+    expect((await api.ask(viewer, tools)).data?.tools).toMatchObject([
+      {
+        id: 'helpdesk.ticket.read',
+        version: 1,
+        enabled: true,
+        adapter: 'http',
+        effect: 'read',
+        inputSchema: spec.inputSchema,
+      },
+    ]);
+    expect((await api.ask(globex, tools)).data?.tools).toEqual([]);
   });
 
   it('lets a viewer start nothing', async () => {
