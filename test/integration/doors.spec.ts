@@ -23,10 +23,16 @@ describe('the two doors to the database', () => {
   beforeAll(async () => {
     database = await freshDatabase();
     door = openTenantDoor({ url: database.appUrl, poolMax: 4, onError: (error) => errors.push(error) });
-    control = openControlDoor({ url: database.controlUrl, poolMax: 2, onError: (error) => errors.push(error) });
+    control = openControlDoor({
+      url: database.controlUrl,
+      poolMax: 2,
+      onError: (error) => errors.push(error),
+    });
     for (const id of [ACME, GLOBEX]) {
       await door.tenant(id).run(async (db) => {
-        await db.tenant.create({ data: { id, name: id, namespace: `tnt-${id}`, taskQueue: `tnt-${id}.agents` } });
+        await db.tenant.create({
+          data: { id, name: id, namespace: `tnt-${id}`, taskQueue: `tnt-${id}.agents` },
+        });
         await db.workspace.create({ data: { tenantId: id, id: 'main', name: `${id} main` } });
       });
     }
@@ -56,7 +62,9 @@ describe('the two doors to the database', () => {
   });
 
   it('refuses to write a row for another tenant', async () => {
-    const attempt = door.tenant(GLOBEX).run((db) => db.workspace.create({ data: { tenantId: ACME, id: 'stolen', name: 'x' } }));
+    const attempt = door
+      .tenant(GLOBEX)
+      .run((db) => db.workspace.create({ data: { tenantId: ACME, id: 'stolen', name: 'x' } }));
     await expect(attempt).rejects.toThrow(/row-level security/);
   });
 
@@ -80,13 +88,19 @@ describe('the two doors to the database', () => {
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
       );
       for (const { relname } of tables.filter((table) => !TENANTLESS.includes(table.relname))) {
-        await expect(asApp([before, `SELECT * FROM "${relname}"`]), relname).rejects.toMatchObject({ code: '42501' });
+        await expect(asApp([before, `SELECT * FROM "${relname}"`]), relname).rejects.toMatchObject({
+          code: '42501',
+        });
       }
     },
   );
 
   it('forgets the tenant when a pooled connection is used again', async () => {
-    const small = openTenantDoor({ url: database.appUrl, poolMax: 1, onError: (error) => errors.push(error) });
+    const small = openTenantDoor({
+      url: database.appUrl,
+      poolMax: 1,
+      onError: (error) => errors.push(error),
+    });
     await small.tenant(ACME).run((db) => db.workspace.findMany());
     await expect(
       small.tenant(ACME).run(async () => {
@@ -99,7 +113,12 @@ describe('the two doors to the database', () => {
   });
 
   it('has row level security enabled and forced, with USING and WITH CHECK, on each table with a tenant', async () => {
-    const rows = await database.asOwner<{ relname: string; relrowsecurity: boolean; relforcerowsecurity: boolean; policies: number }>(
+    const rows = await database.asOwner<{
+      relname: string;
+      relrowsecurity: boolean;
+      relforcerowsecurity: boolean;
+      policies: number;
+    }>(
       `SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
               (SELECT count(*)::int FROM pg_policies p WHERE p.tablename = c.relname AND 'bulkhead_app' = ANY (p.roles)
                  AND p.qual LIKE '%app_tenant()%' AND p.with_check LIKE '%app_tenant()%') AS policies
@@ -108,7 +127,11 @@ describe('the two doors to the database', () => {
     const guarded = rows.filter((row) => !TENANTLESS.includes(row.relname));
     expect(guarded.length).toBeGreaterThan(20);
     for (const row of guarded) {
-      expect(row, row.relname).toMatchObject({ relrowsecurity: true, relforcerowsecurity: true, policies: 1 });
+      expect(row, row.relname).toMatchObject({
+        relrowsecurity: true,
+        relforcerowsecurity: true,
+        policies: 1,
+      });
     }
   });
 
@@ -120,19 +143,31 @@ describe('the two doors to the database', () => {
             OR EXISTS (SELECT FROM pg_class c WHERE c.relowner = r.oid))`,
     );
     expect(roles).toEqual([]);
-    const definers = await database.asOwner("SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace");
+    const definers = await database.asOwner(
+      "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace",
+    );
     expect(definers).toEqual([]);
   });
 
   it('keeps journal records and decisions append-only for the tenant door', async () => {
-    for (const statement of ['UPDATE journal_records SET body = body', 'DELETE FROM journal_records', 'UPDATE decisions SET kind = kind', 'DELETE FROM effects']) {
-      await expect(asApp(["SELECT set_config('app.tenant', 'acme', false)", statement]), statement).rejects.toMatchObject({ code: '42501' });
+    for (const statement of [
+      'UPDATE journal_records SET body = body',
+      'DELETE FROM journal_records',
+      'UPDATE decisions SET kind = kind',
+      'DELETE FROM effects',
+    ]) {
+      await expect(
+        asApp(["SELECT set_config('app.tenant', 'acme', false)", statement]),
+        statement,
+      ).rejects.toMatchObject({ code: '42501' });
     }
   });
 
   it('does not let a host lift its own fence', async () => {
     await door.host('host_register', 'host-1');
-    await expect(asApp(["UPDATE hosts SET fenced = false WHERE id = 'host-1'"])).rejects.toMatchObject({ code: '42501' });
+    await expect(asApp(["UPDATE hosts SET fenced = false WHERE id = 'host-1'"])).rejects.toMatchObject({
+      code: '42501',
+    });
     await control.query('UPDATE hosts SET fenced = true WHERE id = $1', ['host-1']);
     expect(await door.host('host_beat', 'host-1')).toEqual({ kind: 'fenced' });
   });
@@ -157,9 +192,17 @@ describe('the two doors to the database', () => {
   });
 
   it('answers a typed fault when the database is away', async () => {
-    const away = openTenantDoor({ url: 'postgresql://bulkhead_app:x@127.0.0.1:1/none', poolMax: 1, onError: (error) => errors.push(error) });
-    await expect(away.tenant(ACME).call('decide', {})).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
-    await expect(away.tenant(ACME).run((db) => db.workspace.count())).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    const away = openTenantDoor({
+      url: 'postgresql://bulkhead_app:x@127.0.0.1:1/none',
+      poolMax: 1,
+      onError: (error) => errors.push(error),
+    });
+    await expect(away.tenant(ACME).call('decide', {})).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+    });
+    await expect(away.tenant(ACME).run((db) => db.workspace.count())).rejects.toMatchObject({
+      code: 'DATABASE_UNAVAILABLE',
+    });
     await away.close();
   });
 });

@@ -33,11 +33,19 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = join(ROOT, '.data', `test-${randomBytes(4).toString('hex')}`);
   const log = (line: string): void => console.log(`[servers] ${line}`);
-  const onExit = (name: string, code: number | null): void => console.error(`[servers] ${name} ended with ${code}`);
+  const onExit = (name: string, code: number | null): void =>
+    console.error(`[servers] ${name} ended with ${code}`);
   const keys = await ensureKeys(join(dataDir, 'keys'));
   const binaries = await resolveServer({ allowDevServer: false, log });
   const postgres = await startPostgres({ dataDir: join(dataDir, 'postgres'), fast: true, log, onExit });
-  const temporal = await startTemporal({ binaries, dataDir: join(dataDir, 'temporal'), postgres, jwksPath: keys.temporalJwks, log, onExit });
+  const temporal = await startTemporal({
+    binaries,
+    dataDir: join(dataDir, 'temporal'),
+    postgres,
+    jwksPath: keys.temporalJwks,
+    log,
+    onExit,
+  });
 
   const password = (await readFile(postgres.passwordFile, 'utf8')).trim();
   const owner = `postgresql://${postgres.superuser}:${password}@${postgres.host}:${postgres.port}`;
@@ -50,7 +58,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await closeTemplate(owner);
 
   project.provide('servers', {
-    postgres: { host: postgres.host, port: postgres.port, superuser: postgres.superuser, passwordFile: postgres.passwordFile },
+    postgres: {
+      host: postgres.host,
+      port: postgres.port,
+      superuser: postgres.superuser,
+      passwordFile: postgres.passwordFile,
+    },
     template: 'bulkhead_template',
     appPassword,
     controlPassword,
@@ -70,6 +83,8 @@ async function closeTemplate(owner: string): Promise<void> {
   const client = new pg.Client({ connectionString: `${owner}/postgres` });
   await client.connect();
   await client.query('ALTER DATABASE bulkhead_template WITH ALLOW_CONNECTIONS false');
-  await client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'bulkhead_template'");
+  await client.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'bulkhead_template'",
+  );
   await client.end();
 }

@@ -19,7 +19,12 @@ export interface InstallationSettings {
     readonly apiKeyFile?: string;
     readonly tls?: boolean;
   };
-  readonly api: { readonly host: string; readonly port: number; readonly publicUrl: string; readonly graphiql: boolean };
+  readonly api: {
+    readonly host: string;
+    readonly port: number;
+    readonly publicUrl: string;
+    readonly graphiql: boolean;
+  };
   readonly host: { readonly bundlePath: string; readonly mcpServers: Record<string, McpServer> };
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -58,7 +63,11 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     ...(temporal.apiKeyFile === undefined ? { tokensDir } : { apiKeyFile: temporal.apiKeyFile }),
   };
   const log = { level: settings.logLevel };
-  const files = { api: join(folder, 'api.json'), host: join(folder, 'host.json'), control: join(folder, 'control.json') };
+  const files = {
+    api: join(folder, 'api.json'),
+    host: join(folder, 'host.json'),
+    control: join(folder, 'control.json'),
+  };
   await writePrivate(
     files.api,
     json({

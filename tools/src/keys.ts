@@ -23,7 +23,7 @@ export interface KeyFiles {
 
 /** Makes what is missing, once, each file 0600; what exists is never changed. */
 export async function ensureKeys(folder: string): Promise<KeyFiles> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await privateFolder(folder);
   const at = (name: string): string => join(folder, name);
   const files: KeyFiles = {
     master: at('master.key'),
@@ -36,7 +36,9 @@ export async function ensureKeys(folder: string): Promise<KeyFiles> {
   };
   await once(files.master, () => randomBytes(32).toString('base64'));
   await once(files.envelopeSigning, () => pem(generateKeyPairSync('ed25519').privateKey));
-  await once(files.temporalSigning, () => pem(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey));
+  await once(files.temporalSigning, () =>
+    pem(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey),
+  );
   await once(files.envelopePublic, () => jwks(files.envelopeSigning, 'EdDSA'));
   await once(files.temporalJwks, () => jwks(files.temporalSigning, 'RS256'));
   await once(files.appPassword, () => randomBytes(24).toString('base64url'));
@@ -46,11 +48,17 @@ export async function ensureKeys(folder: string): Promise<KeyFiles> {
 
 /** Writes a file that only its owner may read, all of it or nothing: a reader never sees half a key. */
 export async function writePrivate(path: string, content: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await privateFolder(dirname(path));
   const temporary = `${path}.${randomBytes(4).toString('hex')}`;
   await writeFile(temporary, content, { mode: 0o600 });
   await rename(temporary, path);
   await chmod(path, 0o600);
+}
+
+/** Only the folder itself is closed: PostgreSQL may run as another user and must be able to walk past it. */
+async function privateFolder(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await mkdir(path, { recursive: true, mode: 0o700 });
 }
 
 async function once(path: string, make: () => string | Promise<string>): Promise<void> {

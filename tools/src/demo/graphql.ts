@@ -6,7 +6,9 @@ export interface GraphqlClient {
 
 export class GraphqlFailure extends Error {
   override readonly name = 'GraphqlFailure';
-  constructor(readonly errors: readonly { message: string; extensions?: { code?: string; field?: string } }[]) {
+  constructor(
+    readonly errors: readonly { message: string; extensions?: { code?: string; field?: string } }[],
+  ) {
     super(errors.map((error) => `${error.extensions?.code ?? 'ERROR'}: ${error.message}`).join('; '));
   }
 }
@@ -22,7 +24,8 @@ export function graphqlClient(url: string, apiKey: string): GraphqlClient {
       });
       const body = (await response.json()) as { data?: T; errors?: GraphqlFailure['errors'] };
       if (body.errors && body.errors.length > 0) throw new GraphqlFailure(body.errors);
-      if (!body.data) throw new GraphqlFailure([{ message: `no data in an answer of status ${response.status}` }]);
+      if (!body.data)
+        throw new GraphqlFailure([{ message: `no data in an answer of status ${response.status}` }]);
       return body.data;
     },
   };

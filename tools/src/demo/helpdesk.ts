@@ -33,15 +33,27 @@ function tickets(): Map<string, Ticket> {
     { id, customer, subject, body, status: 'open', answer: null },
   ];
   return new Map([
-    open('T-1001', 'acme', 'Invoice shows the wrong address', 'Our March invoice still has the old office. Please correct it.'),
+    open(
+      'T-1001',
+      'acme',
+      'Invoice shows the wrong address',
+      'Our March invoice still has the old office. Please correct it.',
+    ),
     open('T-1002', 'acme', 'Cannot reset my password', 'The reset link says that it has expired.'),
-    open('T-2001', 'globex', 'Refund for order 7741', 'The second delivery never arrived. I would like my money back.'),
+    open(
+      'T-2001',
+      'globex',
+      'Refund for order 7741',
+      'The second delivery never arrived. I would like my money back.',
+    ),
     open('T-2002', 'globex', 'Change of contact', 'Please use ops@globex.example from now on.'),
   ]);
 }
 
 /** The request handler with its own state; exported so that tests can run it in process as well. */
-export function createHelpdesk(settings: Settings): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function createHelpdesk(
+  settings: Settings,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const store = tickets();
   const answered = new Map<string, string>();
   const effects: { customer: string; ticketId: string; key: string | null; at: string }[] = [];
@@ -52,7 +64,12 @@ export function createHelpdesk(settings: Settings): (request: IncomingMessage, r
     return Object.entries(settings.keys).find(([, key]) => timingSafeEqual(digest(key), given))?.[0];
   };
 
-  const update = async (customer: string, ticket: Ticket, request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const update = async (
+    customer: string,
+    ticket: Ticket,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> => {
     const { answer } = JSON.parse(await readBody(request)) as { answer?: unknown };
     if (typeof answer !== 'string') return send(response, 422, { error: 'answer must be a text' });
     const header = request.headers['idempotency-key'];
@@ -72,7 +89,11 @@ export function createHelpdesk(settings: Settings): (request: IncomingMessage, r
     if (path === '/healthz') return send(response, 200, { ok: true });
     const customer = customerOf(request);
     if (customer === undefined) return send(response, 401, { error: 'unknown key' });
-    if (path === '/effects') return send(response, 200, { effects: effects.filter((effect) => effect.customer === customer), requests });
+    if (path === '/effects')
+      return send(response, 200, {
+        effects: effects.filter((effect) => effect.customer === customer),
+        requests,
+      });
     const ticket = store.get(decodeURIComponent(path.replace(/^\/tickets\//, '')));
     // another customer's ticket looks like one that does not exist
     if (!ticket || ticket.customer !== customer) return send(response, 404, { error: 'no such ticket' });
@@ -100,8 +121,15 @@ async function readBody(request: IncomingMessage): Promise<string> {
 /** Starts the service on 127.0.0.1 and tells the parent when it listens. */
 export function main(argv: readonly string[]): void {
   const option = (name: string): string | undefined => argv[argv.indexOf(name) + 1];
-  const file = JSON.parse(readFileSync(option('--config') ?? '', 'utf8')) as { keys: Record<string, string>; delayMs?: number };
-  const handler = createHelpdesk({ keys: file.keys, ignoreKeys: argv.includes('--ignore-keys'), delayMs: file.delayMs ?? 0 });
+  const file = JSON.parse(readFileSync(option('--config') ?? '', 'utf8')) as {
+    keys: Record<string, string>;
+    delayMs?: number;
+  };
+  const handler = createHelpdesk({
+    keys: file.keys,
+    ignoreKeys: argv.includes('--ignore-keys'),
+    delayMs: file.delayMs ?? 0,
+  });
   const server = createServer((request, response) => {
     handler(request, response).catch((error: unknown) => {
       console.error(error);

@@ -15,7 +15,10 @@ const DISCLAIMER = '(scripted answer, no language model was asked)';
 const SCRIPT: readonly (readonly [word: string, answer: string])[] = [
   ['invoice', 'Thank you for telling us. We have corrected the address and sent you a new invoice.'],
   ['password', 'We have sent a new reset link. It is valid for one hour.'],
-  ['refund', 'We are sorry that your delivery was lost. Your refund is on its way and takes up to five days.'],
+  [
+    'refund',
+    'We are sorry that your delivery was lost. Your refund is on its way and takes up to five days.',
+  ],
   ['', 'Thank you for your message. A colleague will look into it today.'],
 ];
 
@@ -34,7 +37,11 @@ export function scriptedCompletion(request: ChatRequest): object {
     object: 'chat.completion',
     model: SCRIPTED_MODEL,
     choices: [{ index: 0, finish_reason: 'stop', message: { role: 'assistant', content } }],
-    usage: { prompt_tokens: words(text), completion_tokens: words(content), total_tokens: words(text) + words(content) },
+    usage: {
+      prompt_tokens: words(text),
+      completion_tokens: words(content),
+      total_tokens: words(text) + words(content),
+    },
   };
 }
 
@@ -56,8 +63,10 @@ export function main(argv: readonly string[]): void {
     };
     if (request.url === '/healthz') return reply(200, { ok: true });
     const given = digest((request.headers.authorization ?? '').replace(/^Bearer /, ''));
-    if (!allowed.some((key) => timingSafeEqual(key, given))) return reply(401, { error: { message: 'unknown key' } });
-    if (request.method !== 'POST' || request.url !== '/v1/chat/completions') return reply(404, { error: { message: 'not found' } });
+    if (!allowed.some((key) => timingSafeEqual(key, given)))
+      return reply(401, { error: { message: 'unknown key' } });
+    if (request.method !== 'POST' || request.url !== '/v1/chat/completions')
+      return reply(404, { error: { message: 'not found' } });
     json(request).then(
       (body) => reply(200, scriptedCompletion(body)),
       () => reply(400, { error: { message: 'the body is not JSON' } }),

@@ -50,7 +50,13 @@ export async function tellRun(options: StoryOptions): Promise<{ run: RunView; ap
   const { operator, say } = options;
   const { startRun } = await operator.request<{ startRun: RunView }>(
     `mutation ($input: StartRunInput!) { startRun(input: $input) { ${RUN} } }`,
-    { input: { agentId: 'support-triage', idempotencyKey: options.idempotencyKey, input: { ticketId: options.ticketId } } },
+    {
+      input: {
+        agentId: 'support-triage',
+        idempotencyKey: options.idempotencyKey,
+        input: { ticketId: options.ticketId },
+      },
+    },
   );
   say(`${startRun.state.padEnd(18)} ${startRun.id}, ticket ${options.ticketId}`);
   let shown = startRun.state;
@@ -58,7 +64,9 @@ export async function tellRun(options: StoryOptions): Promise<{ run: RunView; ap
   const deadline = Date.now() + options.timeoutMs;
   for (;;) {
     // a person would watch the subscription; polling keeps the demo to one small client
-    const { run } = await operator.request<{ run: RunView }>(`query ($id: ID!) { run(id: $id) { ${RUN} } }`, { id: startRun.id });
+    const { run } = await operator.request<{ run: RunView }>(`query ($id: ID!) { run(id: $id) { ${RUN} } }`, {
+      id: startRun.id,
+    });
     if (run.state !== shown) {
       say(`${run.state.padEnd(18)} ${run.reason?.message ?? ''}`.trimEnd());
       shown = run.state;
@@ -67,7 +75,8 @@ export async function tellRun(options: StoryOptions): Promise<{ run: RunView; ap
       approvals += await approve(options, run.reason.approvalId);
     }
     if (ENDED.includes(run.state)) return { run, approvals };
-    if (Date.now() > deadline) throw new Error(`${startRun.id} is still ${run.state} after ${options.timeoutMs / 1000} s`);
+    if (Date.now() > deadline)
+      throw new Error(`${startRun.id} is still ${run.state} after ${options.timeoutMs / 1000} s`);
     await sleep(150);
   }
 }
@@ -79,8 +88,13 @@ async function approve(options: StoryOptions, id: string): Promise<number> {
   }>('query { approvals(state: pending) { nodes { id toolId target arguments state } } }');
   const pending = approvals.nodes.find((approval) => approval.id === id);
   if (!pending) return 0;
-  options.say(`${'approve'.padEnd(18)} ${pending.toolId} -> ${pending.target} ${JSON.stringify(pending.arguments)}`);
-  await options.admin.request('mutation ($id: ID!) { approve(id: $id, reason: "looks right") { id state } }', { id });
+  options.say(
+    `${'approve'.padEnd(18)} ${pending.toolId} -> ${pending.target} ${JSON.stringify(pending.arguments)}`,
+  );
+  await options.admin.request(
+    'mutation ($id: ID!) { approve(id: $id, reason: "looks right") { id state } }',
+    { id },
+  );
   return 1;
 }
 
@@ -88,7 +102,9 @@ async function approve(options: StoryOptions, id: string): Promise<number> {
 export function tellSteps(run: RunView, say: (line: string) => void): void {
   for (const step of run.result?.steps ?? []) {
     const why = step.rule ? `  rule ${step.rule}` : '';
-    say(`  ${step.outcome.padEnd(16)} ${step.tool.padEnd(24)}${why}${step.note ? `  ${step.note}` : ''}`.trimEnd());
+    say(
+      `  ${step.outcome.padEnd(16)} ${step.tool.padEnd(24)}${why}${step.note ? `  ${step.note}` : ''}`.trimEnd(),
+    );
   }
 }
 
@@ -97,15 +113,18 @@ export function differences(told: { run: RunView; approvals: number }, expected:
   const { run, approvals } = told;
   const steps = run.result?.steps ?? [];
   const problems: string[] = [];
-  if (run.state !== expected.state) problems.push(`${run.id} is ${run.state}, not ${expected.state}: ${run.reason?.message ?? 'no reason'}`);
-  if (approvals !== expected.approvals) problems.push(`${run.id} asked for ${approvals} approvals, not ${expected.approvals}`);
+  if (run.state !== expected.state)
+    problems.push(`${run.id} is ${run.state}, not ${expected.state}: ${run.reason?.message ?? 'no reason'}`);
+  if (approvals !== expected.approvals)
+    problems.push(`${run.id} asked for ${approvals} approvals, not ${expected.approvals}`);
   for (const [tool, rule] of expected.refused) {
     if (!steps.some((step) => step.tool === tool && step.outcome === 'denied' && step.rule === rule)) {
       problems.push(`${run.id} was not refused ${tool} by rule ${rule}`);
     }
   }
   for (const tool of expected.succeeded) {
-    if (!steps.some((step) => step.tool === tool && step.outcome === 'ok')) problems.push(`${run.id} did not succeed with ${tool}`);
+    if (!steps.some((step) => step.tool === tool && step.outcome === 'ok'))
+      problems.push(`${run.id} did not succeed with ${tool}`);
   }
   return problems;
 }

@@ -25,7 +25,12 @@ const object = (properties: Record<string, Json>, required: readonly string[]): 
   required,
   additionalProperties: false,
 });
-const text = (maxLength: number, description: string): Json => ({ type: 'string', minLength: 1, maxLength, description });
+const text = (maxLength: number, description: string): Json => ({
+  type: 'string',
+  minLength: 1,
+  maxLength,
+  description,
+});
 
 const READ = {
   id: 'read-own-systems',
@@ -47,7 +52,16 @@ export const DEMO_TENANTS: readonly DemoTenant[] = [
     name: 'Acme Corporation',
     ticketId: 'T-1001',
     policy: {
-      rules: [READ, { id: 'writes-allowed', effect: 'allow', tools: ['helpdesk.ticket.update'], reason: 'Acme lets its agent answer.' }, NO_EXTERNAL],
+      rules: [
+        READ,
+        {
+          id: 'writes-allowed',
+          effect: 'allow',
+          tools: ['helpdesk.ticket.update'],
+          reason: 'Acme lets its agent answer.',
+        },
+        NO_EXTERNAL,
+      ],
     },
   },
   {
@@ -73,7 +87,11 @@ export const DEMO_TENANTS: readonly DemoTenant[] = [
 /** The tools of a demo tenant, by id, in the shape of the contract's ToolSpecSchema. */
 export function demoTools(at: DemoEndpoints): Record<string, Json> {
   const bearer = (secret: string): Json => ({ secret, slot: { header: 'authorization', prefix: 'Bearer ' } });
-  const helpdesk = { adapter: 'http', url: `${at.helpdesk}/tickets/{ticketId}`, credential: bearer('helpdesk') } as const;
+  const helpdesk = {
+    adapter: 'http',
+    url: `${at.helpdesk}/tickets/{ticketId}`,
+    credential: bearer('helpdesk'),
+  } as const;
   const ticketId = text(64, 'Id of the ticket, e.g. T-1001');
   return {
     'helpdesk.ticket.read': {
@@ -90,7 +108,10 @@ export function demoTools(at: DemoEndpoints): Record<string, Json> {
       method: 'PATCH',
       effect: 'write',
       idempotency: 'keyed',
-      inputSchema: object({ ticketId, answer: text(4000, 'The answer that the customer will read') }, ['ticketId', 'answer']),
+      inputSchema: object({ ticketId, answer: text(4000, 'The answer that the customer will read') }, [
+        'ticketId',
+        'answer',
+      ]),
     },
     'memory.search_nodes': {
       adapter: 'mcp',
@@ -108,7 +129,9 @@ export function demoTools(at: DemoEndpoints): Record<string, Json> {
       description: 'Remembers facts about named things.',
       effect: 'write',
       idempotency: 'natural',
-      inputSchema: object({ entities: { type: 'array', minItems: 1, maxItems: 20, items: ENTITY } }, ['entities']),
+      inputSchema: object({ entities: { type: 'array', minItems: 1, maxItems: 20, items: ENTITY } }, [
+        'entities',
+      ]),
     },
     'model.chat': {
       adapter: 'model',
@@ -118,7 +141,13 @@ export function demoTools(at: DemoEndpoints): Record<string, Json> {
       description: 'Asks the language model.',
       effect: 'read',
       idempotency: 'natural',
-      inputSchema: object({ messages: { type: 'array', minItems: 1, maxItems: 50, items: MESSAGE }, maxTokens: { type: 'integer', minimum: 1, maximum: 4096 } }, ['messages']),
+      inputSchema: object(
+        {
+          messages: { type: 'array', minItems: 1, maxItems: 50, items: MESSAGE },
+          maxTokens: { type: 'integer', minimum: 1, maximum: 4096 },
+        },
+        ['messages'],
+      ),
     },
     'webhook.post': {
       adapter: 'http',
@@ -127,16 +156,26 @@ export function demoTools(at: DemoEndpoints): Record<string, Json> {
       description: 'Posts a message to a webhook.',
       effect: 'irreversible',
       idempotency: 'none',
-      inputSchema: object({ url: { type: 'string', maxLength: 2000 }, text: text(2000, 'The message') }, ['url', 'text']),
+      inputSchema: object({ url: { type: 'string', maxLength: 2000 }, text: text(2000, 'The message') }, [
+        'url',
+        'text',
+      ]),
     },
   };
 }
 
 const ENTITY: Json = object(
-  { name: text(120, 'Name'), entityType: text(60, 'Kind'), observations: { type: 'array', maxItems: 20, items: text(500, 'A fact') } },
+  {
+    name: text(120, 'Name'),
+    entityType: text(60, 'Kind'),
+    observations: { type: 'array', maxItems: 20, items: text(500, 'A fact') },
+  },
   ['name', 'entityType', 'observations'],
 );
-const MESSAGE: Json = object({ role: { type: 'string', enum: ['system', 'user', 'assistant'] }, content: text(20_000, 'Text') }, ['role', 'content']);
+const MESSAGE: Json = object(
+  { role: { type: 'string', enum: ['system', 'user', 'assistant'] }, content: text(20_000, 'Text') },
+  ['role', 'content'],
+);
 
 /** The demo's agent: the same for both tenants, what it may do is each tenant's policy. */
 export const DEMO_AGENT = {
