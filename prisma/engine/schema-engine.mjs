@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { bindMigrationAwareSqlAdapterFactory, ColumnTypeEnum, DriverAdapterError } from '@prisma/driver-adapter-utils';
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
+process.noDeprecation = true; // Prisma parses stderr as JSON; pg warns there about PGPASSFILE
 const { values: o, positionals } = parseArgs({ strict: false, allowPositionals: true, options: { datamodels: { type: 'string', multiple: true }, datasource: { type: 'string' } } });
 const ds = o.datasource ? JSON.parse(o.datasource) : {};
 const parse = (raw) => { const u = new URL(raw), q = u.searchParams, ssl = q.get('sslmode');
