@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { ensureLogins, migrate } from '@bulkhead/prisma/migrate';
 import { resolveServer, startTemporal } from '@bulkhead/temporal-server';
-import { ensureKeys } from '@bulkhead/tools/stack';
-import { startPostgres } from '@bulkhead/tools/stack';
-import type { KeyFiles } from '@bulkhead/tools/stack';
+import type { ServerBinaries } from '@bulkhead/temporal-server';
+import { ensureKeys, startPostgres } from '@bulkhead/tools/stack';
+import type { KeyFiles, RunningPostgres } from '@bulkhead/tools/stack';
 import type { TestProject } from 'vitest/node';
 
 /** What test files share: one PostgreSQL and one Temporal server, started once. Everything else is per file. */
@@ -38,6 +38,37 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const keys = await ensureKeys(join(dataDir, 'keys'));
   const binaries = await resolveServer({ allowDevServer: false, log });
   const postgres = await startPostgres({ dataDir: join(dataDir, 'postgres'), fast: true, log, onExit });
+  const undo: (() => Promise<void>)[] = [
+    () => rm(dataDir, { recursive: true, force: true }),
+    () => postgres.stop(),
+  ];
+  const teardown = async (): Promise<void> => {
+    for (const step of undo.toReversed()) await step();
+  };
+  try {
+    await provideServers(project, { dataDir, keys, binaries, postgres, log, onExit }, undo);
+  } catch (error) {
+    await teardown(); // or the servers outlive the runner
+    throw error;
+  }
+  return teardown;
+}
+
+interface Started {
+  readonly dataDir: string;
+  readonly keys: KeyFiles;
+  readonly binaries: ServerBinaries;
+  readonly postgres: RunningPostgres;
+  readonly log: (line: string) => void;
+  readonly onExit: (name: string, code: number | null) => void;
+}
+
+async function provideServers(
+  project: TestProject,
+  started: Started,
+  undo: (() => Promise<void>)[],
+): Promise<void> {
+  const { dataDir, keys, binaries, postgres, log, onExit } = started;
   const temporal = await startTemporal({
     binaries,
     dataDir: join(dataDir, 'temporal'),
@@ -47,6 +78,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     onExit,
   });
 
+  undo.push(() => temporal.stop());
   const password = (await readFile(postgres.passwordFile, 'utf8')).trim();
   const owner = `postgresql://${postgres.superuser}:${password}@${postgres.host}:${postgres.port}`;
   await migrate(`${owner}/bulkhead_template`);
@@ -71,11 +103,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
     keys,
     dataDir,
   });
-  return async () => {
-    await temporal.stop();
-    await postgres.stop();
-    await rm(dataDir, { recursive: true, force: true });
-  };
 }
 
 /** A template can be cloned only while nobody is connected to it. */
