@@ -58,7 +58,8 @@ export function verify(
   for (const record of records) {
     seq += 1n;
     if (record.seq !== seq) return bad(`position ${seq} is missing or doubled`);
-    if (!record.prevHash || !hash.equals(record.prevHash)) return bad('it is not joined to the record before');
+    if (!record.prevHash || !hash.equals(record.prevHash))
+      return bad('it is not joined to the record before');
     const expected = recordHash(hash, record);
     if (!record.hash || !expected.equals(record.hash)) return bad('its content does not match its hash');
     hash = expected;

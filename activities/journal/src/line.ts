@@ -48,8 +48,7 @@ export interface Call {
 }
 
 export type Admitted =
-  | { readonly kind: 'admitted'; readonly admission: Admission }
-  | Exclude<AdmitAnswer, { kind: 'admitted' }>;
+  { readonly kind: 'admitted'; readonly admission: Admission } | Exclude<AdmitAnswer, { kind: 'admitted' }>;
 
 export type Settlement =
   | { readonly ending: 'answered'; readonly outcome: OutcomeKind; readonly result: Uint8Array }

@@ -39,17 +39,15 @@ export function verifyTenant(control: Pick<ControlDb, 'client'>, tenantId: strin
 
 type Snapshot = Prisma.TransactionClient;
 
-async function readPage(
-  tx: Snapshot,
-  tenantId: string,
-  after: bigint,
-): Promise<ChainRecord[]> {
+async function readPage(tx: Snapshot, tenantId: string, after: bigint): Promise<ChainRecord[]> {
   const rows = await tx.journalRecord.findMany({
     where: { tenantId, seq: { gt: after } },
     orderBy: { seq: 'asc' },
     take: PAGE,
   });
-  return rows.flatMap((row) => (row.seq === null ? [] : { ...row, seq: row.seq, body: row.body as Json }));
+  return rows.flatMap(({ tenantId, seq, id, kind, runId, key, body, at, prevHash, hash }) =>
+    seq === null ? [] : [{ tenantId, seq, id, kind, runId, key, body: body as Json, at, prevHash, hash }],
+  );
 }
 
 /** The newest record about a key: an effect must agree with it. */

@@ -1,0 +1,87 @@
+import type { Json, TenantId } from '@bulkhead/contract';
+import type { ToolSpec } from '@bulkhead/contract/schemas';
+import type { Lease } from '@bulkhead/secret-broker/line';
+
+/** How a request can end (LINE: what is charged and whether it may be repeated follows from it, and from nothing else). */
+export type Ending =
+  | { readonly kind: 'answered'; readonly outcome: 'ok'; readonly value: Json }
+  | {
+      readonly kind: 'answered';
+      readonly outcome: 'tool_failed' | 'provider_unavailable';
+      readonly message: string;
+    }
+  /** Provably nothing left this process. */
+  | {
+      readonly kind: 'not_sent';
+      readonly refusal: NotSent;
+      readonly message: string;
+    }
+  /** At least one byte may have left and no answer came. */
+  | { readonly kind: 'unknown'; readonly message: string };
+
+/** Why nothing was sent: an answer for the author, or (`host_fenced`) work for another host. */
+export type NotSent = 'denied' | 'provider_unavailable' | 'host_fenced';
+
+/** One admitted request. */
+export interface Invocation<Spec extends ToolSpec = ToolSpec> {
+  readonly tenantId: TenantId;
+  readonly spec: Spec;
+  readonly args: { readonly [name: string]: Json };
+  /** Resolved by match, and what policy saw; undefined for a local MCP server. */
+  readonly url: URL | undefined;
+  readonly idempotencyKey: string;
+  readonly lease: Lease | undefined;
+  /** Cancel, shutdown, kill and the tool's timeout in one. */
+  readonly signal: AbortSignal;
+  /** Asked right before the first byte: false when this host may have been fenced. */
+  readonly stillMine: () => boolean;
+}
+
+/** Never throws: whatever happens is one of the endings. */
+export type Adapter<Spec extends ToolSpec> = (invocation: Invocation<Spec>) => Promise<Ending>;
+
+export const failed = (message: string): Ending => ({ kind: 'answered', outcome: 'tool_failed', message });
+
+/** The header that carries the credential; empty for a tool without one. */
+export function credentialHeader({
+  spec,
+  lease,
+}: Pick<Invocation, 'spec' | 'lease'>): Record<string, string> {
+  if (!spec.credential || !lease) return {};
+  const { header, prefix } = spec.credential.slot;
+  return { [header]: `${prefix}${lease.reveal()}` };
+}
+
+/**
+ * Why this request may not be sent, or undefined. A credential goes to its bound host only: a tool that an admin
+ * points elsewhere, by mistake or not, must not carry it there.
+ */
+export function refusal({
+  spec,
+  lease,
+  url,
+  stillMine,
+  signal,
+}: Omit<Invocation, 'tenantId'>): Ending | undefined {
+  const notSent = (refusal: NotSent, message: string): Ending => ({
+    kind: 'not_sent',
+    refusal,
+    message,
+  });
+  if (signal.aborted) return notSent('provider_unavailable', 'The call was stopped before it was sent.');
+  if (!stillMine()) return notSent('host_fenced', 'This host may no longer act.');
+  if ((spec.credential === undefined) !== (lease === undefined)) {
+    return notSent('denied', 'The credential of the tool is not at hand.');
+  }
+  if (lease && (!url || hostOf(url, lease.boundHost) !== url.host)) {
+    return notSent(
+      'denied',
+      `The credential of this tool is bound to ${lease.boundHost} and is sent nowhere else.`,
+    );
+  }
+  return undefined;
+}
+
+/** `host:443` and `host` are the same place under https. */
+const hostOf = (url: URL, boundHost: string): string | undefined =>
+  URL.parse(`${url.protocol}//${boundHost}`)?.host;

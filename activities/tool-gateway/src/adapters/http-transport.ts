@@ -1,0 +1,164 @@
+import http from 'node:http';
+import https from 'node:https';
+import { isIP } from 'node:net';
+import type { Socket } from 'node:net';
+import { assertPublic, PrivateAddress, publicLookup } from './address-guard.js';
+
+/** What the network says, before any vendor's meaning is put into it. */
+export type Exchange =
+  | {
+      readonly kind: 'answered';
+      readonly status: number;
+      readonly contentType: string;
+      readonly text: string;
+    }
+  /** The status is known, the body was larger than allowed or broke off. */
+  | { readonly kind: 'cut'; readonly status: number; readonly why: 'too_large' | 'broken' }
+  | { readonly kind: 'not_sent'; readonly why: 'connect' | 'aborted' | 'not_mine' | 'private_address' }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | undefined;
+  readonly answerBytesMax: number;
+  readonly signal: AbortSignal;
+  readonly stillMine: () => boolean;
+  /**
+   * A connection of its own: on a reused one that the other side has just closed, "was it sent?" has no answer, and
+   * a tool that must not be repeated would end as indeterminate for nothing.
+   */
+  readonly ownConnection: boolean;
+  /** The destination was chosen by an agent: it must be on the public internet. */
+  readonly publicOnly: boolean;
+}
+
+export interface HttpTransport {
+  send(request: HttpRequest): Promise<Exchange>;
+  close(): void;
+}
+
+/**
+ * HTTP/1.1 on Node's own client, because it lets us hold back the first byte: the request is ended (and so written)
+ * only when the socket is connected and this host has been asked once more whether it may act. Redirects are not
+ * followed: they would carry the request, and its credential, to a place that nobody authorised.
+ */
+export function createHttpTransport(): HttpTransport {
+  const keepAlive = { keepAlive: true, maxSockets: 64, maxFreeSockets: 16, timeout: 30_000 };
+  const agents = { 'http:': new http.Agent(keepAlive), 'https:': new https.Agent(keepAlive) };
+  return {
+    send: (request) => exchange(request, agents),
+    close() {
+      agents['http:'].destroy();
+      agents['https:'].destroy();
+    },
+  };
+}
+
+type Agents = { readonly 'http:': http.Agent; readonly 'https:': https.Agent };
+
+function exchange(request: HttpRequest, agents: Agents): Promise<Exchange> {
+  const { url, body, signal } = request;
+  if (signal.aborted) return Promise.resolve({ kind: 'not_sent', why: 'aborted' });
+  if (request.publicOnly && isPrivateLiteral(url)) {
+    return Promise.resolve({ kind: 'not_sent', why: 'private_address' });
+  }
+  return new Promise((resolve) => {
+    let sent = false;
+    let settled = false;
+    const end = (result: Exchange): void => {
+      if (settled) return;
+      settled = true;
+      resolve(result);
+    };
+    let outgoing: http.ClientRequest;
+    try {
+      outgoing = open(request, agents);
+    } catch {
+      // Node refuses the request as such (a header that is none, an unknown protocol)
+      return end({ kind: 'not_sent', why: 'connect' });
+    }
+    outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      if (sent) return end({ kind: 'unknown', why: signal.aborted ? 'aborted' : (error.code ?? error.name) });
+      end({ kind: 'not_sent', why: reasonOf(error, signal) });
+    });
+    const receive = async (incoming: http.IncomingMessage): Promise<void> => {
+      const answer = await readAnswer(incoming, request.answerBytesMax);
+      // an answer that is not read to its end must not leave its socket in the pool
+      if (answer.kind === 'cut') outgoing.destroy();
+      end(answer);
+    };
+    outgoing.on('response', (incoming) => void receive(incoming));
+    outgoing.on('socket', (socket) => {
+      whenConnected(socket, () => {
+        if (settled || outgoing.destroyed) return;
+        if (!request.stillMine()) {
+          end({ kind: 'not_sent', why: 'not_mine' });
+          outgoing.destroy();
+          return;
+        }
+        sent = true;
+        outgoing.end(body);
+      });
+    });
+  });
+}
+
+function open(request: HttpRequest, agents: Agents): http.ClientRequest {
+  const { url, method, headers, body, signal } = request;
+  const secure = url.protocol === 'https:';
+  const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+  const options: https.RequestOptions = {
+    method,
+    headers: { ...headers, ...length },
+    signal,
+    agent: request.ownConnection ? false : agents[secure ? 'https:' : 'http:'],
+    // an answer's headers are bounded too
+    maxHeaderSize: 32_768,
+    ...(request.publicOnly ? { lookup: publicLookup, agent: false } : {}),
+  };
+  return secure ? https.request(url, options) : http.request(url, options);
+}
+
+/** Plain sockets speak after `connect`, encrypted ones after `secureConnect`; a reused one is ready as it is. */
+function whenConnected(socket: Socket, ready: () => void): void {
+  const encrypted = 'encrypted' in socket && socket.encrypted === true;
+  const handshaking = encrypted && 'secureConnecting' in socket && socket.secureConnecting === true;
+  if (!socket.connecting && !handshaking) return ready();
+  socket.once(encrypted ? 'secureConnect' : 'connect', ready);
+}
+
+async function readAnswer(incoming: http.IncomingMessage, bytesMax: number): Promise<Exchange> {
+  const status = incoming.statusCode ?? 0;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of incoming as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > bytesMax) return { kind: 'cut', status, why: 'too_large' };
+      chunks.push(chunk);
+    }
+  } catch {
+    return { kind: 'cut', status, why: 'broken' };
+  }
+  const contentType = incoming.headers['content-type'] ?? '';
+  return { kind: 'answered', status, contentType, text: Buffer.concat(chunks).toString('utf8') };
+}
+
+function reasonOf(error: Error, signal: AbortSignal): 'connect' | 'aborted' | 'private_address' {
+  if (error instanceof PrivateAddress) return 'private_address';
+  return signal.aborted ? 'aborted' : 'connect';
+}
+
+/** An address written as a literal is never looked up, so the guard of the look-up does not see it. */
+function isPrivateLiteral(url: URL): boolean {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  if (isIP(host) === 0) return false;
+  try {
+    assertPublic(host);
+    return false;
+  } catch {
+    return true;
+  }
+}

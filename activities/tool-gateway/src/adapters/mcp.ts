@@ -1,0 +1,135 @@
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
+import type { Json } from '@bulkhead/contract';
+import type { McpTool } from '@bulkhead/contract/schemas';
+import { credentialHeader, failed, refusal } from './adapter.js';
+import type { Adapter, Ending, Invocation } from './adapter.js';
+import { excerpt } from './http.js';
+import { CLIENT_INFO } from './mcp-pool.js';
+import type { McpPool } from './mcp-pool.js';
+
+/** Tools of MCP servers: a stdio child of the tenant's own, or a streamable HTTP server. */
+export function createMcpAdapter(pool: McpPool): Adapter<McpTool> {
+  return async (invocation) => {
+    const refused = refusal(invocation);
+    if (refused) return refused;
+    const { server } = invocation.spec;
+    // true from the moment at which the request may have left: before it, an error is "not sent"
+    const progress = { sent: false };
+    try {
+      if ('stdio' in server) {
+        return await pool.use(invocation.tenantId, server.stdio, (client) =>
+          call(client, invocation, progress),
+        );
+      }
+      return await overHttp(invocation, progress);
+    } catch (error) {
+      return classifyMcpError(error, progress.sent);
+    }
+  };
+}
+
+/** A client for this one call: the credential lives in the lease and must not stay in a pooled connection. */
+async function overHttp(invocation: Invocation<McpTool>, progress: { sent: boolean }): Promise<Ending> {
+  const { url, signal } = invocation;
+  if (!url) return { kind: 'not_sent', refusal: 'denied', message: 'The server has no destination.' };
+  const client = new Client(CLIENT_INFO);
+  const transport = new StreamableHTTPClientTransport(url, {
+    fetch: boundedFetch(invocation),
+    reconnectionOptions: {
+      maxRetries: 0,
+      initialReconnectionDelay: 1_000,
+      maxReconnectionDelay: 1_000,
+      reconnectionDelayGrowFactor: 1,
+    },
+  });
+  try {
+    // the SDK's class and its own interface differ under exactOptionalPropertyTypes (sessionId)
+    await client.connect(transport as Transport, { signal });
+    return await call(client, invocation, progress);
+  } finally {
+    await client.close();
+  }
+}
+
+/** No redirects, our credential only, and a bounded answer. */
+function boundedFetch(invocation: Invocation<McpTool>): FetchLike {
+  const { spec, signal } = invocation;
+  return async (input, init) => {
+    const headers = new Headers(init?.headers);
+    for (const [name, value] of Object.entries(credentialHeader(invocation))) headers.set(name, value);
+    const signals = init?.signal ? [signal, init.signal] : [signal];
+    const response = await fetch(input, {
+      ...init,
+      headers,
+      redirect: 'error',
+      signal: AbortSignal.any(signals),
+    });
+    if (!response.body) return response;
+    let left = spec.answerBytesMax * 2; // JSON-RPC and event framing around the answer itself
+    const bounded = response.body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, controller) {
+          left -= chunk.length;
+          if (left < 0) controller.error(new Error('the answer is too large'));
+          else controller.enqueue(chunk);
+        },
+      }),
+    );
+    return new Response(bounded, response);
+  };
+}
+
+async function call(
+  client: Client,
+  invocation: Invocation<McpTool>,
+  progress: { sent: boolean },
+): Promise<Ending> {
+  // the child may have needed seconds to start: ask again whether we may still act
+  const refused = refusal(invocation);
+  if (refused) return refused;
+  const { spec, args, signal } = invocation;
+  progress.sent = true;
+  const result = await client.callTool({ name: spec.tool, arguments: { ...args } }, undefined, {
+    signal,
+    timeout: spec.timeoutMs,
+  });
+  return classifyMcpResult(result, spec.answerBytesMax);
+}
+
+/** The one place where an MCP result gets its meaning. */
+export function classifyMcpResult(result: Record<string, unknown>, answerBytesMax: number): Ending {
+  if (Buffer.byteLength(JSON.stringify(result)) > answerBytesMax) {
+    return failed('The answer of the tool is too large.');
+  }
+  if (result['isError'] === true) return failed(`The tool failed: ${excerpt(textOf(result))}`);
+  const value = result['structuredContent'] ?? { content: result['content'] ?? [] };
+  return { kind: 'answered', outcome: 'ok', value: value as Json };
+}
+
+/** The one place where an error of the MCP client gets its meaning. */
+export function classifyMcpError(error: unknown, sent: boolean): Ending {
+  if (!sent) {
+    return {
+      kind: 'not_sent',
+      refusal: 'provider_unavailable',
+      message: 'The MCP server cannot be reached.',
+    };
+  }
+  // an error code of the protocol is an answer; a lost connection or a timeout is none
+  const answered =
+    error instanceof McpError &&
+    error.code !== ErrorCode.ConnectionClosed &&
+    error.code !== ErrorCode.RequestTimeout;
+  if (answered) return failed(`The MCP server refused the call: ${excerpt(error.message)}`);
+  return { kind: 'unknown', message: 'The MCP server gave no answer.' };
+}
+
+function textOf(result: Record<string, unknown>): string {
+  const content: unknown[] = Array.isArray(result['content']) ? result['content'] : [];
+  return content
+    .flatMap((part) => (part instanceof Object && 'text' in part ? [String(part.text)] : []))
+    .join(' ');
+}

@@ -1,0 +1,2 @@
+export { listTools, putTool, setToolEnabled } from './registry.js';
+export type { ToolInfo } from './registry.js';

@@ -1,0 +1,139 @@
+import { z } from 'zod';
+import { BulkheadError, REFUSAL_KINDS } from '@bulkhead/contract';
+import type {
+  ApprovalId,
+  CallAnswer,
+  CallKey,
+  Envelope,
+  Outcome,
+  OutcomeKind,
+  Reason,
+  TenantId,
+} from '@bulkhead/contract';
+import type { Admitted, Call, Journal } from '@bulkhead/journal/line';
+import type { AllowDecision } from '@bulkhead/policy/line';
+import { PURPOSES } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
+
+interface AnswerDeps {
+  readonly journal: Pick<Journal, 'decide'>;
+  readonly keyRing: Pick<KeyRing, 'open'>;
+}
+type Closed = { readonly outcome: OutcomeKind; readonly result: string | null };
+type Refused = Exclude<Admitted, { kind: 'admitted' | 'policy_moved' | 'tool_moved' }>;
+
+interface Rejection {
+  readonly key: CallKey;
+  readonly toolId: string;
+  readonly kind: 'denied' | 'invalid_input' | 'approval_expired';
+  readonly policyVersion: number;
+  readonly reason: Reason;
+}
+
+/** Records a refusal; when this call was done earlier (a reset under a newer policy), that answer stands instead. */
+export async function rejected(deps: AnswerDeps, envelope: Envelope, rejection: Rejection): Promise<Outcome> {
+  const { tenantId, runId } = envelope;
+  const recorded = await deps.journal.decide(tenantId, { runId, ...rejection });
+  switch (recorded.kind) {
+    case 'recorded':
+      return { kind: rejection.kind, reason: rejection.reason, key: rejection.key };
+    case 'indeterminate':
+      return indeterminate(rejection.key);
+    case 'closed':
+      return closedOutcome(deps, tenantId, rejection.key, recorded);
+  }
+}
+
+/** What admit said, as an answer for the kit or the author, or as a fault that is worth another attempt. */
+export async function answerOf(
+  deps: AnswerDeps,
+  envelope: Envelope,
+  decision: AllowDecision,
+  call: Call,
+  admitted: Refused,
+): Promise<CallAnswer> {
+  const { key, toolId } = call;
+  const { rule, policyVersion } = decision;
+  switch (admitted.kind) {
+    case 'closed':
+      return closedOutcome(deps, envelope.tenantId, key, admitted);
+    case 'indeterminate':
+      return indeterminate(key);
+    case 'grant_stale':
+      return {
+        kind: 'grant_stale',
+        reason: { message: 'The credential of this tool was changed or revoked.', layer: 'credentials' },
+      };
+    case 'parked':
+      return {
+        kind: 'parked',
+        state: admitted.state,
+        reason: { message: admitted.note ?? `The tenant is ${admitted.state}.`, layer: 'control' },
+      };
+    case 'approval_required': {
+      const approvalId = admitted.approvalId as ApprovalId;
+      const message = `Rule ${rule} wants a person to approve this call.`;
+      return { ...admitted, approvalId, reason: { message, rule, approvalId, resetsAt: admitted.expiresAt } };
+    }
+    case 'approval_expired': {
+      const approvalId = admitted.approvalId as ApprovalId;
+      const reason = { message: 'Nobody approved this call in time.', rule, approvalId };
+      return rejected(deps, envelope, { key, toolId, kind: 'approval_expired', policyVersion, reason });
+    }
+    case 'approval_rejected': {
+      const approvalId = admitted.approvalId as ApprovalId;
+      const why = admitted.reason === null ? '' : `: ${admitted.reason}`;
+      const reason = { message: `A person rejected this call${why}`, rule, approvalId };
+      return rejected(deps, envelope, { key, toolId, kind: 'denied', policyVersion, reason });
+    }
+    case 'budget_exceeded': {
+      const { layer, limit, used, resetsAt } = admitted;
+      const message = `The daily limit of ${limit} tool calls is used up.`;
+      return { kind: 'budget_exceeded', reason: { message, layer, limit, used, resetsAt }, key };
+    }
+    case 'held':
+      throw new BulkheadError('EFFECT_HELD', { internal: `another attempt holds effect ${key}` });
+    case 'run_ended':
+      // after a reset from outside the run is open again before the watcher has seen it, so this may pass
+      throw new BulkheadError('EFFECT_HELD', { internal: `run ${envelope.runId} has ended` });
+    case 'fenced':
+      throw new BulkheadError('HOST_FENCED', { internal: 'this host is fenced' });
+    case 'journal_lagging':
+      throw new BulkheadError('JOURNAL_LAGGING', { internal: 'the sealer lags' });
+  }
+}
+
+export const indeterminate = (key: CallKey): Outcome => ({
+  kind: 'indeterminate',
+  key,
+  reason: {
+    message:
+      'The request was sent and no answer came; it may or may not have had its effect, and it is not repeated.',
+  },
+});
+
+/** What is kept of an answered effect; the key is the row's own. */
+const Stored = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('ok'), value: z.json() }),
+  z.strictObject({ kind: z.enum(REFUSAL_KINDS), reason: z.looseObject({ message: z.string() }) }),
+]);
+
+/** The stored outcome of an effect that is closed: a second attempt and a reset get exactly what the first one got. */
+export async function closedOutcome(
+  deps: Pick<AnswerDeps, 'keyRing'>,
+  tenantId: TenantId,
+  key: CallKey,
+  closed: Closed,
+): Promise<Outcome> {
+  if (closed.result === null)
+    throw new BulkheadError('INTERNAL', { internal: `effect ${key} has no result` });
+  const sealed = Buffer.from(closed.result, 'base64');
+  const text = (await deps.keyRing.open(tenantId, PURPOSES.effectResult, sealed)).toString('utf8');
+  const stored = Stored.parse(JSON.parse(text));
+  if (stored.kind !== closed.outcome) {
+    throw new BulkheadError('INTERNAL', { internal: `effect ${key} and its result disagree` });
+  }
+  return stored.kind === 'ok'
+    ? { kind: 'ok', value: stored.value, key }
+    : { kind: stored.kind, reason: stored.reason, key };
+}

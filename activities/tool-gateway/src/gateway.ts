@@ -1,0 +1,241 @@
+import { BulkheadError, buildApprovalId } from '@bulkhead/contract';
+import type { CallAnswer, CallKey, CallRequest, Envelope, Json } from '@bulkhead/contract';
+import type { HttpTool, McpTool, ModelTool } from '@bulkhead/contract/schemas';
+import type { Admission, Call, Journal } from '@bulkhead/journal/line';
+import type { Policy, PolicyFacts } from '@bulkhead/policy/line';
+import { PURPOSES } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
+import type { Lease, SecretBroker } from '@bulkhead/secret-broker/line';
+import type { Adapter, Ending } from './adapters/adapter.js';
+import { answerOf, rejected } from './answers.js';
+import { approvalDigest, callKey } from './call-key.js';
+import { invoke } from './invoke.js';
+import type { MatchedCall, Matcher } from './match.js';
+import { settleCall } from './settle.js';
+
+export interface Adapters {
+  readonly http: Adapter<HttpTool>;
+  readonly mcp: Adapter<McpTool>;
+  readonly model: Adapter<ModelTool>;
+}
+
+export interface GatewayDeps {
+  readonly matcher: Matcher;
+  readonly policy: Policy;
+  readonly journal: Journal;
+  readonly broker: Pick<SecretBroker, 'lease'>;
+  readonly adapters: Adapters;
+  readonly keyRing: Pick<KeyRing, 'seal' | 'open'>;
+  /** A fresh ULID, lower case. */
+  readonly newUlid: () => string;
+  /** Whether this host may still act; asked right before the first byte leaves. */
+  readonly stillMine: () => boolean;
+}
+
+/** What the activity knows about itself; nothing of it comes from arguments. */
+export interface GatewayContext {
+  readonly workflowId: string;
+  readonly temporalRunId: string;
+  /** Attempt of this activity, from 1. */
+  readonly attempt: number;
+  readonly host: string;
+  /** Random, one per attempt. */
+  readonly token: string;
+  /** Cancel and shutdown. */
+  readonly signal: AbortSignal;
+  /** Says that this attempt lives; without details. */
+  readonly heartbeat: () => void;
+}
+
+export type ToolGateway = (
+  envelope: Envelope,
+  request: CallRequest,
+  context: GatewayContext,
+) => Promise<CallAnswer>;
+
+/** How often a call is decided again because policy or tool changed meanwhile. */
+const DECISIONS_MAX = 4;
+const HEARTBEAT_MS = 2_000;
+
+/**
+ * The line of one effect: match, authorise, admit, lease, invoke, redact, settle. Each step hands the next a ticket
+ * that only its own room can make; a step left out does not compile.
+ * @throws BulkheadError faults of the platform (held, fenced, database away); everything else is an answer.
+ */
+export function createToolGateway(deps: GatewayDeps): ToolGateway {
+  return async (envelope, request, context) => {
+    // from the first step to the last: settling may have to wait for the database longer than a heartbeat may be late
+    const heart = setInterval(context.heartbeat, HEARTBEAT_MS);
+    try {
+      return await runCall(deps, envelope, request, context);
+    } finally {
+      clearInterval(heart);
+    }
+  };
+}
+
+async function runCall(
+  deps: GatewayDeps,
+  envelope: Envelope,
+  request: CallRequest,
+  context: GatewayContext,
+): Promise<CallAnswer> {
+  const { tenantId, policyProfile } = envelope;
+  const { toolId, args } = request;
+  const key = keyOf(envelope, request, context);
+  if (key === undefined) return refuseText(deps, envelope, request, context);
+  for (let round = 0; round < DECISIONS_MAX; round += 1) {
+    const fresh = round > 0;
+    const matched = await deps.matcher.match(tenantId, toolId, args, { fresh });
+    if (matched.kind === 'invalid') {
+      const { reason } = matched;
+      return rejected(deps, envelope, { key, toolId, kind: 'invalid_input', policyVersion: 0, reason });
+    }
+    const facts = factsOf(envelope, matched);
+    const decision = await deps.policy.authorise(tenantId, policyProfile, facts, { fresh });
+    if (decision.kind === 'deny') {
+      const { policyVersion, message, rule } = decision;
+      return rejected(deps, envelope, {
+        key,
+        toolId,
+        kind: 'denied',
+        policyVersion,
+        reason: { message, rule },
+      });
+    }
+    const call = await describe(deps, envelope, request, context, key, matched, facts);
+    context.signal.throwIfAborted();
+    const admitted = await deps.journal.admit(tenantId, decision, call);
+    if (admitted.kind === 'policy_moved' || admitted.kind === 'tool_moved') continue;
+    if (admitted.kind !== 'admitted') return answerOf(deps, envelope, decision, call, admitted);
+    return perform(deps, context, matched, admitted.admission);
+  }
+  throw new BulkheadError('POLICY_MOVING', { internal: `policy or tool moved ${DECISIONS_MAX} times` });
+}
+
+/** From here on the effect has begun: whatever happens, it is settled. */
+async function perform(
+  deps: GatewayDeps,
+  context: GatewayContext,
+  matched: MatchedCall,
+  admission: Admission,
+): Promise<CallAnswer> {
+  let lease: Lease | undefined;
+  let ending: Ending;
+  let fault: unknown;
+  try {
+    lease = await deps.broker.lease(admission);
+    ending = await invoke(deps, context, matched, admission, lease);
+  } catch (error) {
+    // the lease failed: nothing was sent (invoke itself does not throw)
+    fault = error;
+    ending = {
+      kind: 'not_sent',
+      refusal: 'provider_unavailable',
+      message: 'The credential is not available.',
+    };
+  }
+  try {
+    const answer = await settleCall(deps, context, matched, admission, lease, ending);
+    if (fault !== undefined) throw fault;
+    return answer;
+  } finally {
+    lease?.end();
+  }
+}
+
+function factsOf(envelope: Envelope, { toolId, spec, args, destination }: MatchedCall): PolicyFacts {
+  const { agentId: agent, workspaceId: workspace, actor } = envelope;
+  const { effect } = spec;
+  return {
+    tool: toolId,
+    system: systemOf(toolId),
+    effect,
+    destination: destination.fact,
+    args,
+    agent,
+    workspace,
+    actor,
+  };
+}
+
+const systemOf = (toolId: string): string => toolId.split('.')[0] ?? toolId;
+
+/** Everything that admit judges, and, sealed, what authorise saw and what will be done. */
+async function describe(
+  deps: GatewayDeps,
+  envelope: Envelope,
+  request: CallRequest,
+  context: GatewayContext,
+  key: CallKey,
+  matched: MatchedCall,
+  facts: PolicyFacts,
+): Promise<Call> {
+  const { tenantId, runId, agentId, actor } = envelope;
+  const { spec, toolId, version, destination, args } = matched;
+  const secretName = spec.credential?.secret;
+  const sealed = JSON.stringify({ facts, target: destination.target, adapter: spec.adapter });
+  return {
+    runId,
+    workflowId: context.workflowId,
+    temporalRunId: context.temporalRunId,
+    agentId,
+    key,
+    toolId,
+    toolVersion: version,
+    effectClass: spec.effect,
+    idempotency: spec.idempotency,
+    system: systemOf(toolId),
+    access: spec.effect === 'read' ? 'read' : 'mutate',
+    secretName,
+    grantId: request.grantId,
+    target: destination.target,
+    digest: approvalDigest({
+      tenantId,
+      runId,
+      key,
+      toolId,
+      toolVersion: version,
+      destination: destination.url?.href ?? destination.target,
+      credential: secretName ?? null,
+      args,
+    }),
+    request: await deps.keyRing.seal(tenantId, PURPOSES.effectRequest, Buffer.from(sealed, 'utf8')),
+    requestedBy: actor,
+    newApprovalId: buildApprovalId(tenantId, deps.newUlid()),
+    host: context.host,
+    token: context.token,
+    timeoutMs: spec.timeoutMs,
+  };
+}
+
+function keyOf(envelope: Envelope, request: CallRequest, context: GatewayContext): CallKey | undefined {
+  const { tenantId } = envelope;
+  const { toolId, args, segment, n } = request;
+  try {
+    return callKey({ tenantId, workflowId: context.workflowId, segment, toolId, args, n });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return undefined;
+  }
+}
+
+/** Arguments without a canonical text (a lone surrogate) have no key of their own; the refusal still needs one. */
+function refuseText(
+  deps: GatewayDeps,
+  envelope: Envelope,
+  request: CallRequest,
+  context: GatewayContext,
+): Promise<CallAnswer> {
+  const args: Json = JSON.stringify(request.args).toWellFormed();
+  const key = keyOf(envelope, { ...request, args: { invalid: args } }, context);
+  if (key === undefined) throw new BulkheadError('INTERNAL', { internal: 'the refusal has no key' });
+  const reason = { message: 'args contains text that is not valid Unicode.', field: 'args' };
+  return rejected(deps, envelope, {
+    key,
+    toolId: request.toolId,
+    kind: 'invalid_input',
+    policyVersion: 0,
+    reason,
+  });
+}

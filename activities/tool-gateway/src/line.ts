@@ -1,0 +1,38 @@
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { createHttpAdapter } from './adapters/http.js';
+import { createHttpTransport } from './adapters/http-transport.js';
+import { createMcpAdapter } from './adapters/mcp.js';
+import { createMcpPool } from './adapters/mcp-pool.js';
+import type { McpPoolOptions } from './adapters/mcp-pool.js';
+import { createModelAdapter } from './adapters/model.js';
+import type { Adapters } from './gateway.js';
+import { createMatcher } from './match.js';
+import type { Matcher } from './match.js';
+
+export { createToolGateway } from './gateway.js';
+export type { Adapters, GatewayContext, GatewayDeps, ToolGateway } from './gateway.js';
+export type { Matcher } from './match.js';
+export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
+
+/** The three adapters with the connections and children that they keep; `close` ends them all. */
+export function createAdapters(options: { readonly mcp: McpPoolOptions }): {
+  readonly adapters: Adapters;
+  close(): Promise<void>;
+} {
+  const transport = createHttpTransport();
+  const pool = createMcpPool(options.mcp);
+  return {
+    adapters: {
+      http: createHttpAdapter(transport),
+      mcp: createMcpAdapter(pool),
+      model: createModelAdapter(transport),
+    },
+    async close() {
+      transport.close();
+      await pool.close();
+    },
+  };
+}
+
+/** Finds tools and checks arguments, on the tenant's own declarations. */
+export const createToolMatcher = (door: Pick<TenantDoor, 'tenant'>): Matcher => createMatcher({ door });

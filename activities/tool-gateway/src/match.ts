@@ -1,0 +1,111 @@
+import { performance } from 'node:perf_hooks';
+import type { ValidateFunction } from 'ajv/dist/2020.js';
+import type { Json, Reason, TenantId, ToolId } from '@bulkhead/contract';
+import { ToolSpecSchema } from '@bulkhead/contract/schemas';
+import type { ToolSpec } from '@bulkhead/contract/schemas';
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { resolveDestination } from './destination.js';
+import type { Destination } from './destination.js';
+import { compileSchema } from './registry.js';
+
+/** A call that is one: a tool that exists and is on, arguments that fit, a destination that is known. */
+export interface MatchedCall {
+  readonly kind: 'matched';
+  readonly toolId: ToolId;
+  readonly version: number;
+  readonly spec: ToolSpec;
+  readonly args: { readonly [name: string]: Json };
+  readonly destination: Destination;
+  /** undefined: the tool declares no schema for its answer. */
+  readonly answerFits: ((value: Json) => boolean) | undefined;
+}
+export type Match = MatchedCall | { readonly kind: 'invalid'; readonly reason: Reason };
+
+export interface Matcher {
+  /** `fresh` skips what is remembered, after admit said that the tool moved. */
+  match(
+    tenantId: TenantId,
+    toolId: ToolId,
+    args: Json,
+    options?: { readonly fresh: boolean },
+  ): Promise<Match>;
+}
+
+interface Tool {
+  readonly version: number;
+  readonly spec: ToolSpec;
+  readonly validate: ValidateFunction;
+  readonly validateAnswer: ValidateFunction | undefined;
+}
+
+/** admit compares the tool's version under its lock: remembering costs a second try and never a wrong admission. */
+const TOOL_MS = 1_000;
+const TOOLS_MAX = 5_000;
+
+export function createMatcher(deps: {
+  readonly door: Pick<TenantDoor, 'tenant'>;
+  readonly nowMs?: () => number;
+}): Matcher {
+  const nowMs = deps.nowMs ?? (() => performance.now());
+  const cache = new Map<string, { readonly tool: Tool | undefined; readonly untilMs: number }>();
+
+  const toolOf = async (tenantId: TenantId, toolId: ToolId, fresh: boolean): Promise<Tool | undefined> => {
+    const slot = JSON.stringify([tenantId, toolId]);
+    const known = cache.get(slot);
+    if (known && !fresh && known.untilMs > nowMs()) return known.tool;
+    const tool = await load(deps.door, tenantId, toolId, known?.tool);
+    cache.delete(slot);
+    const oldest = cache.size >= TOOLS_MAX ? cache.keys().next().value : undefined;
+    if (oldest !== undefined) cache.delete(oldest);
+    cache.set(slot, { tool, untilMs: nowMs() + TOOL_MS });
+    return tool;
+  };
+
+  return {
+    async match(tenantId, toolId, args, options) {
+      const tool = await toolOf(tenantId, toolId, options?.fresh ?? false);
+      if (!tool) return invalid('toolId', `There is no tool ${toolId}, or it is switched off.`);
+      const { spec, version, validate, validateAnswer } = tool;
+      if (!validate(args)) return problemOf(validate);
+      const parsed = args as { readonly [name: string]: Json };
+      const destination = resolveDestination(spec, parsed);
+      if ('field' in destination) return invalid(`args.${destination.field}`, destination.message);
+      const answerFits = validateAnswer && ((value: Json) => validateAnswer(value));
+      return { kind: 'matched', toolId, version, spec, args: parsed, destination, answerFits };
+    },
+  };
+}
+
+async function load(
+  door: Pick<TenantDoor, 'tenant'>,
+  tenantId: TenantId,
+  toolId: ToolId,
+  known: Tool | undefined,
+): Promise<Tool | undefined> {
+  const row = await door
+    .tenant(tenantId)
+    .run((tx) => tx.tool.findUnique({ where: { tenantId_id: { tenantId, id: toolId } } }));
+  if (!row?.enabled) return undefined;
+  if (known?.version === row.version) return known;
+  const spec = ToolSpecSchema.parse(row.spec);
+  const outputSchema = spec.adapter === 'http' ? spec.outputSchema : undefined;
+  return {
+    version: row.version,
+    spec,
+    validate: compileSchema(spec.inputSchema),
+    validateAnswer: outputSchema && compileSchema(outputSchema),
+  };
+}
+
+function problemOf(validate: ValidateFunction): Match {
+  const problem = validate.errors?.[0];
+  const names: unknown[] = [problem?.params['missingProperty'], problem?.params['additionalProperty']];
+  const name = names.find((candidate) => typeof candidate === 'string');
+  const path = (problem?.instancePath ?? '').split('/').slice(1);
+  const field = ['args', ...path.map(unescapePointer), ...(name === undefined ? [] : [name])].join('.');
+  return invalid(field, `${field} ${problem?.message ?? 'does not fit the schema of the tool'}`);
+}
+
+const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~');
+
+const invalid = (field: string, message: string): Match => ({ kind: 'invalid', reason: { message, field } });

@@ -1,0 +1,113 @@
+import { BulkheadError } from '@bulkhead/contract';
+import type { CallAnswer, Json, Outcome } from '@bulkhead/contract';
+import type { Admission, Settlement } from '@bulkhead/journal/line';
+import { PURPOSES } from '@bulkhead/runtime/keys';
+import type { Lease } from '@bulkhead/secret-broker/line';
+import { failed } from './adapters/adapter.js';
+import type { Ending } from './adapters/adapter.js';
+import { indeterminate } from './answers.js';
+import type { GatewayContext, GatewayDeps } from './gateway.js';
+import type { MatchedCall } from './match.js';
+import { createRedactor } from './redact.js';
+
+/** Attempts after which a request that never gets an answer is closed instead of repeated. */
+const ATTEMPTS_MAX = 8;
+/** Stored as it stands in the effects row; a larger one would have to become an artifact. */
+const RESULT_BYTES_MAX = 262_144;
+
+/** Redacts, closes the entry and gives the outcome; the entry is closed before anybody sees the answer. */
+export async function settleCall(
+  deps: Pick<GatewayDeps, 'journal' | 'keyRing'>,
+  context: GatewayContext,
+  matched: MatchedCall,
+  admission: Admission,
+  lease: Lease | undefined,
+  ended: Ending,
+): Promise<CallAnswer> {
+  const ending = checkAnswer(redact(ended, lease), matched);
+  const { settlement, outcome } = await settlementOf(deps, context, matched, admission, ending);
+  const settled = await deps.journal.settle(admission, settlement);
+  if (settled.kind === 'not_holder') {
+    throw new BulkheadError('HOST_FENCED', { internal: `effect ${admission.key} has another holder now` });
+  }
+  if (settled.state === 'indeterminate') return indeterminate(admission.key);
+  // stopped before the first byte: the stop is what the workflow has to hear, the entry is released
+  if (ending.kind !== 'answered') context.signal.throwIfAborted();
+  if (ending.kind === 'not_sent' && ending.refusal === 'host_fenced') {
+    throw new BulkheadError('HOST_FENCED', { internal: 'this host stopped itself before the first byte' });
+  }
+  if (outcome) return outcome;
+  throw new BulkheadError('EFFECT_HELD', {
+    internal: 'sent without an answer; it is repeated with the same key',
+  });
+}
+
+interface Settled {
+  readonly settlement: Settlement;
+  /** undefined: there is none yet, the effect stays open. */
+  readonly outcome: Outcome | undefined;
+}
+
+async function settlementOf(
+  deps: Pick<GatewayDeps, 'keyRing'>,
+  { attempt }: GatewayContext,
+  { spec }: MatchedCall,
+  { key, tenantId }: Admission,
+  ending: Ending,
+): Promise<Settled> {
+  const close = async (outcome: Outcome): Promise<Settled> => {
+    const { key: _, ...stored } = outcome;
+    const plain = Buffer.from(JSON.stringify(stored), 'utf8');
+    const result = await deps.keyRing.seal(tenantId, PURPOSES.effectResult, plain);
+    return { settlement: { ending: 'answered', outcome: outcome.kind, result }, outcome };
+  };
+  switch (ending.kind) {
+    case 'answered':
+      if (ending.outcome === 'ok') return close({ kind: 'ok', value: ending.value, key });
+      return close({ kind: ending.outcome, reason: { message: ending.message }, key });
+    case 'not_sent': {
+      const kind = ending.refusal === 'denied' ? 'denied' : 'provider_unavailable';
+      return {
+        settlement: { ending: 'not_sent' },
+        outcome: { kind, reason: { message: ending.message }, key },
+      };
+    }
+    case 'unknown':
+      // what honours our key, or what repeating does not change, is asked again, but not for ever: then a read is
+      // given up, and a change ends as what it is
+      if (spec.idempotency === 'none' || attempt < ATTEMPTS_MAX) {
+        return { settlement: { ending: 'unknown' }, outcome: undefined };
+      }
+      if (spec.effect !== 'read') return close(indeterminate(key));
+      return close({ kind: 'provider_unavailable', reason: { message: ending.message }, key });
+  }
+}
+
+/** No answer, message or key that a tool sent back may carry the credential it was given. */
+function redact(ending: Ending, lease: Lease | undefined): Ending {
+  if (!lease) return ending;
+  const redactor = createRedactor(lease.reveal());
+  if (ending.kind === 'answered' && ending.outcome === 'ok') {
+    return { ...ending, value: redactor.json(ending.value) };
+  }
+  return { ...ending, message: redactor.text(ending.message) };
+}
+
+function checkAnswer(ending: Ending, matched: MatchedCall): Ending {
+  if (ending.kind !== 'answered' || ending.outcome !== 'ok') return ending;
+  if (sizeOf(ending.value) > RESULT_BYTES_MAX) return failed('The answer of the tool is too large.');
+  if (!storable(ending.value))
+    return failed('The answer of the tool contains text that is not valid Unicode.');
+  if (matched.answerFits && !matched.answerFits(ending.value)) {
+    return failed('The answer of the tool does not fit its declared schema.');
+  }
+  return ending;
+}
+
+const sizeOf = (value: Json): number => Buffer.byteLength(JSON.stringify(value), 'utf8');
+
+/** Lone surrogates and NUL pass JSON and break what stores or hashes the text later. */
+const storable = (value: Json): boolean => {
+  const text = JSON.stringify(value);
+  return text.isWellFormed() && !/(?<!\\)(\\\\)*\\u(d[89a-f]|0000)/i.test(text);
+};
