@@ -51,14 +51,21 @@ export const AGENT = agentId('support-triage');
 /** Token that the tests' Temporal UI must see for a tenant. */
 export const readTokenOf = (tenant: string): string => `read-token-of-${tenant}`;
 
-export async function startApi(options: { readonly uiAddress?: string } = {}): Promise<TestApi> {
+export interface ApiOptions {
+  readonly uiAddress?: string;
+  /** Tokens for Temporal; names that can be recognised unless given. */
+  readonly readToken?: (whose: TenantId | 'system') => string;
+}
+
+export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
   const { keys } = inject('servers');
   const database = await freshDatabase();
   const folder = await mkdtemp(join(tmpdir(), 'bulkhead-api-'));
   const tokensDir = join(folder, 'tokens');
   const tokens = createTokenWriter({ dir: tokensDir });
-  for (const tenant of [ACME, GLOBEX]) await tokens.tenant(tenant, 'read', readTokenOf(tenant));
-  await tokens.system('read', readTokenOf('system'));
+  const tokenOf = options.readToken ?? readTokenOf;
+  for (const tenant of [ACME, GLOBEX]) await tokens.tenant(tenant, 'read', tokenOf(tenant));
+  await tokens.system('read', tokenOf('system'));
   const logs: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => logs.push(line) });
   const composed = composeApi(
