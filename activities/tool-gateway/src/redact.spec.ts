@@ -1,0 +1,78 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createRedactor } from './redact.js';
+
+const SECRET = 'sk-live/9"+\\x=Q7';
+const { text, json } = createRedactor(SECRET);
+
+const ENCODINGS: readonly (readonly [string, (secret: string) => string])[] = [
+  ['raw', (s) => s],
+  ['in a bearer header', (s) => `Bearer ${s}`],
+  ['base64', (s) => Buffer.from(s).toString('base64')],
+  ['base64 of user:secret', (s) => Buffer.from(`user:${s}`).toString('base64')],
+  ['base64 of ab:secret:c', (s) => Buffer.from(`ab:${s}:c`).toString('base64')],
+  ['base64url of a:secret', (s) => Buffer.from(`a:${s}`).toString('base64url')],
+  ['percent-encoded', (s) => encodeURIComponent(s)],
+  ['percent-encoded in lower case', (s) => encodeURIComponent(s).replaceAll(/%../g, (c) => c.toLowerCase())],
+  ['JSON in a text', (s) => JSON.stringify({ token: s })],
+  ['hex', (s) => Buffer.from(s).toString('hex')],
+  ['HEX', (s) => Buffer.from(s).toString('hex').toUpperCase()],
+];
+/** What an attacker would look for: any decoding that gives the secret back. */
+const leaks = (output: string, secret: string): boolean =>
+  ENCODINGS.some(([name, encode]) => !name.startsWith('base64') && output.includes(encode(secret))) ||
+  [...output.matchAll(/[A-Za-z0-9+/_-]{8,}/g)].some(([run]) =>
+    [0, 1, 2, 3].some((skip) => Buffer.from(run.slice(skip), 'base64').includes(secret)),
+  );
+
+describe('attack: a tool that echoes the credential it was given', () => {
+  it.each(ENCODINGS)('does not get it through %s', (_, encode) => {
+    const echoed = encode(SECRET);
+    expect(leaks(echoed, SECRET)).toBe(true);
+    expect(leaks(text(`before ${echoed} after`), SECRET)).toBe(false);
+    expect(text(`before ${echoed} after`)).toMatch(/before .*after/);
+  });
+
+  it('removes it at any depth and from keys', () => {
+    const cleaned = JSON.stringify(json({ a: [{ [SECRET]: { deep: [SECRET, 1, null, true] } }] }));
+    expect(cleaned).toBe('{"a":[{"[redacted]":{"deep":["[redacted]",1,null,true]}}]}');
+  });
+
+  it('leaves an own __proto__ key what it is: data', () => {
+    const hostile = JSON.parse(`{"__proto__":{"x":"${'y'.repeat(3)}"}}`) as {
+      readonly [key: string]: string;
+    };
+    expect(JSON.stringify(json(hostile))).toBe('{"__proto__":{"x":"yyy"}}');
+    expect(({} as Record<string, unknown>)['x']).toBeUndefined();
+  });
+
+  it('for every secret and surrounding', () => {
+    const printable = fc.string({
+      unit: fc.integer({ min: 0x21, max: 0x7e }).map((c) => String.fromCharCode(c)),
+      minLength: 8,
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(
+        printable,
+        fc.string({ maxLength: 5 }),
+        fc.string({ maxLength: 5 }),
+        fc.nat(ENCODINGS.length - 1),
+        (secret, a, b, which) => {
+          const redactor = createRedactor(secret);
+          const encode = ENCODINGS[which]![1];
+          expect(leaks(redactor.text(`${a} ${encode(secret)} ${b}`), secret)).toBe(false);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('changes nothing that does not contain it', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expect(JSON.stringify(json(value as never))).toBe(JSON.stringify(value));
+      }),
+    );
+  });
+});
