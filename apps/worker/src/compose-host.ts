@@ -1,8 +1,54 @@
-import { randomUUID } from 'node:crypto';
-import { Context } from '@temporalio/activity';
-import type { Logger } from 'pino';
 import type { HostId } from '@bulkhead/contract';
+import { createJournal } from '@bulkhead/journal/line';
+import { createPolicy } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import type { HostConfig } from '@bulkhead/runtime/config';
+import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
+import { createSecretBroker } from '@bulkhead/secret-broker/line';
+import { createAdapters, createToolGateway, createToolMatcher } from '@bulkhead/tool-gateway/line';
+import { bindActivities } from './host/activities.js';
 import type { Pulse } from './host/pulse.js';
+import { tenantKeys } from './host/tenant-keys.js';
+import { newUlid } from './host/ulid.js';
+
+export interface HostParts {
+  readonly door: TenantDoor;
+  readonly pulse: Pick<Pulse, 'isAlive'>;
+  readonly hostId: HostId;
+}
+
+/** Everything that one host needs to carry effects, put together in one place. */
+export function composeHost(
+  config: HostConfig,
+  { door, pulse, hostId }: HostParts,
+): { readonly activities: GovernedActivities; close(): Promise<void> } {
+  const stop = new AbortController();
+  const ulid = (): string => newUlid(Date.now());
+  const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
+  const broker = createSecretBroker({ door, keyRing, newUlid: ulid });
+  const { adapters, close } = createAdapters({
+    mcp: {
+      servers: config.host.mcpServers,
+      dataDir: config.host.dataDir,
+      path: process.env['PATH'] ?? '',
+    },
+  });
+  const toolGateway = createToolGateway({
+    matcher: createToolMatcher(door),
+    policy: createPolicy({ door }),
+    journal: createJournal({ door, stop: stop.signal }),
+    broker,
+    adapters,
+    keyRing,
+    newUlid: ulid,
+    stillMine: () => pulse.isAlive(),
+  });
+  return {
+    activities: bindActivities({ secretBroker: broker.secretBroker, toolGateway }, hostId),
+    async close() {
+      stop.abort();
+      await close();
+    },
+  };
+}

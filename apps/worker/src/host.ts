@@ -50,7 +50,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     step: idleAfter(pulse.beatOnce),
   });
 
-  const line = composeHost(config, { door, pulse, hostId, log });
+  const line = composeHost(config, { door, pulse, hostId });
   const verifier = createEnvelopeVerifier(config.keys.envelopePublic);
   const tokens = openTokenSource(config.temporal);
   const fleet = createFleet({

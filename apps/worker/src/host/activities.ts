@@ -1,58 +1,34 @@
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import { BulkheadError } from '@bulkhead/contract';
-import type {
-  CallAnswer,
-  CallRequest,
-  Envelope,
-  GrantAnswer,
-  GrantRequest,
-  HostId,
-} from '@bulkhead/contract';
+import type { HostId } from '@bulkhead/contract';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
-
-/** Well below the kit's heartbeat timeout: a heartbeat also is how a cancellation reaches a running call. */
-const HEARTBEAT_MS = 2_000;
-
-/** What the gateway must know of the attempt that asks; it comes from Temporal and this host, never from arguments. */
-export interface AttemptContext {
-  readonly workflowId: string;
-  readonly temporalRunId: string;
-  readonly host: HostId;
-  /** Random: tells this attempt from every other one, also after a reset has restarted Temporal's count. */
-  readonly token: string;
-  readonly signal: AbortSignal;
-  readonly heartbeat: () => void;
-}
+import type { SecretBroker } from '@bulkhead/secret-broker/line';
+import type { ToolGateway } from '@bulkhead/tool-gateway/line';
 
 export interface Line {
-  secretBroker(envelope: Envelope, request: GrantRequest): Promise<GrantAnswer>;
-  toolGateway(envelope: Envelope, request: CallRequest, context: AttemptContext): Promise<CallAnswer>;
+  readonly secretBroker: SecretBroker['secretBroker'];
+  readonly toolGateway: ToolGateway;
 }
 
-/** Binds the line to Temporal's activities. */
+/** Binds the line to Temporal's activities: what identifies an attempt comes from Temporal and this host, never from arguments. */
 export function bindActivities(line: Line, hostId: HostId): GovernedActivities {
   return {
     secretBroker: (envelope, request) => line.secretBroker(envelope, request),
-    async toolGateway(envelope, request) {
+    toolGateway(envelope, request) {
       const { info, cancellationSignal, heartbeat } = Context.current();
       if (!info.workflowExecution) throw new BulkheadError('ENVELOPE_MISMATCH', { internal: 'no workflow' });
-      const { workflowId, runId: temporalRunId } = info.workflowExecution;
-      // without details: they would be stored
-      const beat = (): void => heartbeat();
-      const beating = setInterval(beat, HEARTBEAT_MS);
-      try {
-        return await line.toolGateway(envelope, request, {
-          workflowId,
-          temporalRunId,
-          host: hostId,
-          token: randomUUID(),
-          signal: cancellationSignal,
-          heartbeat: beat,
-        });
-      } finally {
-        clearInterval(beating);
-      }
+      return line.toolGateway(envelope, request, {
+        workflowId: info.workflowExecution.workflowId,
+        temporalRunId: info.workflowExecution.runId,
+        attempt: info.attempt,
+        host: hostId,
+        // random: Temporal's count starts again after a reset and cannot tell two attempts apart
+        token: randomUUID(),
+        signal: cancellationSignal,
+        // without details: they would be stored
+        heartbeat: () => heartbeat(),
+      });
     },
   };
 }

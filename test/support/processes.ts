@@ -1,0 +1,68 @@
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A main of apps/worker as a process of its own, from dist: `npm run build` must have run. */
+export interface RunningMain {
+  readonly pid: number;
+  readonly logFile: string;
+  /** SIGTERM; returns the exit code. */
+  stop(): Promise<number | null>;
+  /** SIGKILL, as a machine that dies. */
+  kill(): Promise<void>;
+}
+
+const READY_MS_MAX = 20_000;
+
+/** Writes the configuration (0600), starts the main and waits until it says that it serves. */
+export async function startMain(
+  name: 'control' | 'host',
+  dataDir: string,
+  config: object,
+): Promise<RunningMain> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const configFile = join(dataDir, `${name}-${process.hrtime.bigint()}.json`);
+  const logFile = configFile.replace(/json$/, 'log');
+  await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
+  const child = fork(fileURLToPath(new URL(`../../apps/worker/dist/${name}.js`, import.meta.url)), {
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    execArgv: ['--enable-source-maps'],
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], BULKHEAD_CONFIG: configFile },
+  });
+  const log = createWriteStream(logFile, { mode: 0o600 });
+  child.stdout?.pipe(log);
+  child.stderr?.pipe(log, { end: false });
+  await ready(name, child, logFile);
+  const ended = once(child, 'exit');
+  return {
+    pid: child.pid ?? 0,
+    logFile,
+    async stop() {
+      child.kill('SIGTERM');
+      await ended;
+      return child.exitCode;
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+function ready(name: string, child: ChildProcess, logFile: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${name} is not ready, see ${logFile}`)), READY_MS_MAX);
+    child.once('message', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`${name} ended with ${code}, see ${logFile}`));
+    });
+  });
+}
