@@ -84,7 +84,9 @@ export async function decideApproval(
     case 'not_found':
       throw new BulkheadError('NOT_FOUND', { field: 'id' });
     case 'not_pending':
-      throw new BulkheadError('INVALID_STATE', { publicMessage: `This approval is already ${answer.state}.` });
+      throw new BulkheadError('INVALID_STATE', {
+        publicMessage: `This approval is already ${answer.state}.`,
+      });
     case 'expired':
       throw new BulkheadError('INVALID_STATE', { publicMessage: 'This approval has expired.' });
     case 'not_approver':

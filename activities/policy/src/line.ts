@@ -113,6 +113,9 @@ async function load(
       return { version, policy: document.success ? compilePolicy(document.data) : undefined };
     });
   } catch (cause) {
-    throw new BulkheadError('POLICY_UNAVAILABLE', { internal: `policy of ${tenantId} cannot be read`, cause });
+    throw new BulkheadError('POLICY_UNAVAILABLE', {
+      internal: `policy of ${tenantId} cannot be read`,
+      cause,
+    });
   }
 }

@@ -24,7 +24,10 @@ export async function publishPolicy(
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const field = ['document', ...(issue?.path ?? [])].join('.');
-    throw new BulkheadError('BAD_INPUT', { field, publicMessage: `${field}: ${issue?.message ?? 'not valid'}` });
+    throw new BulkheadError('BAD_INPUT', {
+      field,
+      publicMessage: `${field}: ${issue?.message ?? 'not valid'}`,
+    });
   }
   const answer = await db.call('publish_policy', { ...publication, document: parsed.data as Json });
   return { version: Published.parse(answer).version };

@@ -22,7 +22,11 @@ const NewSecret = z.strictObject({
   access: z.enum(['read', 'mutate']),
   boundHost: z.string().max(260).refine(isHost, 'must be host or host:port, in lower case'),
   /** Printable ASCII, as it stands in a header. Shorter values could not be told from ordinary text when redacting. */
-  value: z.string().min(8).max(8_192).regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
+  value: z
+    .string()
+    .min(8)
+    .max(8_192)
+    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
 });
 export type NewSecret = z.infer<typeof NewSecret>;
 
@@ -105,6 +109,10 @@ function isHost(text: string): boolean {
   return url !== null && url.pathname === '/' && !/[/?#@]/.test(text) && text === text.toLowerCase();
 }
 
-async function record(tx: TenantClient, tenantId: string, body: Record<string, string | number>): Promise<void> {
+async function record(
+  tx: TenantClient,
+  tenantId: string,
+  body: Record<string, string | number>,
+): Promise<void> {
   await tx.journalRecord.create({ data: { tenantId, kind: 'control', body } });
 }
