@@ -135,7 +135,9 @@ export async function putAgent(
     description,
     workflowType,
     inputSchema: agent.inputSchema as object,
-    workspaceId: MAIN,
+    workspaceId: agent.workspaceId,
+    policyProfile: agent.policyProfile ?? 'default',
+    quotaClass: agent.quotaClass ?? 'standard',
   };
   await db.run((tx) =>
     tx.agent.upsert({

@@ -1,0 +1,240 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ensureLogins, migrate } from '@bulkhead/prisma/migrate';
+import { resolveServer, startTemporal } from '@bulkhead/temporal-server';
+import { workflowBundlePath } from '@bulkhead/workflows/bundle';
+import { writeConfigFiles } from './config-files.js';
+import type { ConfigFiles } from './config-files.js';
+import { SCRIPTED_MODEL } from './demo/scripted-model.js';
+import type { DemoEndpoints } from './demo/tenants.js';
+import { ensureKeys } from './keys.js';
+import type { KeyFiles } from './keys.js';
+import { assertFree } from './ports.js';
+import type { PortName } from './ports.js';
+import { startPostgres } from './postgres.js';
+import { hostMcpServers, startProcess } from './processes.js';
+import type { ProcessName } from './processes.js';
+import { demoServiceKeys, seed } from './seed.js';
+import type { DemoApiKeys } from './seed.js';
+
+/** Parts that the user brings, from the environment of `npm start`. */
+export interface OwnParts {
+  readonly databaseUrl?: string;
+  readonly temporal?: { readonly address: string; readonly apiKeyFile?: string; readonly tls: boolean };
+  readonly model?: { readonly url: string; readonly name: string; readonly key: string };
+}
+
+export interface InstallationOptions {
+  readonly dataDir: string;
+  readonly ports: Record<PortName, number>;
+  readonly own: OwnParts;
+  /** One line for a person; a part is ready or a long step goes on. */
+  readonly log: (line: string) => void;
+  /** A part ended although nobody stopped it. */
+  readonly onExit: (name: string, code: number | null, lastLines: string) => void;
+}
+
+export interface Installation {
+  readonly apiUrl: string;
+  readonly apiKeys: DemoApiKeys;
+  readonly modelIsScripted: boolean;
+  /** Stops what was started, newest first. Safe to call twice, and while the start is still going on. */
+  stop(): Promise<void>;
+}
+
+/** Everything that one machine needs, in order. What was started before a failure is stopped again. */
+export function startInstallation(options: InstallationOptions): {
+  ready: Promise<Installation>;
+  stop: () => Promise<void>;
+} {
+  const undo: (() => Promise<void>)[] = [];
+  let stopped: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopped ??= unwind(undo));
+  const started = (step: () => Promise<void>): void => {
+    undo.push(step);
+  };
+  const ready = start(options, started, stop).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
+  return { ready, stop };
+}
+
+async function unwind(undo: (() => Promise<void>)[]): Promise<void> {
+  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+}
+
+type Started = (undo: () => Promise<void>) => void;
+
+async function start(
+  options: InstallationOptions,
+  started: Started,
+  stop: () => Promise<void>,
+): Promise<Installation> {
+  const { dataDir, ports, own, log } = options;
+  await assertPortsFree(options);
+  const keys = await ensureKeys(join(dataDir, 'keys'));
+  const database = await startDatabase(options, started);
+  await prepareSchema(database.ownerUrl, keys, log);
+  const temporal = await startTemporalPart(options, keys, database, started);
+
+  const publicUrl = `http://127.0.0.1:${ports.api}`;
+  const configs = await writeConfigFiles({
+    dataDir,
+    keys,
+    ownerUrl: database.ownerUrl,
+    temporal,
+    api: { host: '127.0.0.1', port: ports.api, publicUrl, graphiql: true },
+    host: { bundlePath: workflowBundlePath(), mcpServers: hostMcpServers() },
+    logLevel: 'info',
+  });
+  const { endpoints, apiKeys } = await startDemoServices(options, keys, configs, started);
+  await startBulkhead(options, configs, started);
+  return { apiUrl: publicUrl, apiKeys, modelIsScripted: endpoints.modelName === SCRIPTED_MODEL, stop };
+}
+
+/** All of them first: a taken port is told before anything was started. */
+async function assertPortsFree({ ports, own }: InstallationOptions): Promise<void> {
+  const needed: PortName[] = ['api', 'helpdesk'];
+  if (!own.model) needed.push('model');
+  if (!own.databaseUrl) needed.push('postgres');
+  if (!own.temporal) needed.push('temporal', 'temporalUi');
+  for (const name of needed) await assertFree(name, ports[name]);
+}
+
+interface Database {
+  readonly ownerUrl: string;
+  readonly server?: { host: string; port: number; superuser: string; passwordFile: string };
+}
+
+async function startDatabase(options: InstallationOptions, started: Started): Promise<Database> {
+  const { own, ports, log, onExit } = options;
+  if (own.databaseUrl !== undefined) {
+    log(`database: your own at ${new URL(own.databaseUrl).host}`);
+    return { ownerUrl: own.databaseUrl };
+  }
+  const postgres = await startPostgres({
+    dataDir: join(options.dataDir, 'postgres'),
+    port: ports.postgres,
+    log,
+    onExit,
+  });
+  started(() => postgres.stop());
+  const password = (await readFile(postgres.passwordFile, 'utf8')).trim();
+  log(`PostgreSQL is ready on port ${postgres.port}`);
+  return {
+    ownerUrl: `postgresql://${postgres.superuser}:${password}@${postgres.host}:${postgres.port}/bulkhead`,
+    server: postgres,
+  };
+}
+
+async function prepareSchema(ownerUrl: string, keys: KeyFiles, log: (line: string) => void): Promise<void> {
+  const { total, applied } = await migrate(ownerUrl);
+  const read = async (file: string): Promise<string> => (await readFile(file, 'utf8')).trim();
+  await ensureLogins(ownerUrl, {
+    appPassword: await read(keys.appPassword),
+    controlPassword: await read(keys.controlPassword),
+  });
+  log(
+    applied
+      ? `applied the database schema (${total} migrations)`
+      : `the database schema is up to date (${total} migrations)`,
+  );
+}
+
+interface TemporalPart {
+  readonly address: string;
+  readonly uiAddress?: string;
+  readonly enforcesTokens: boolean;
+  readonly apiKeyFile?: string;
+  readonly tls?: boolean;
+}
+
+async function startTemporalPart(
+  options: InstallationOptions,
+  keys: KeyFiles,
+  database: Database,
+  started: Started,
+): Promise<TemporalPart> {
+  const { own, ports, log, onExit } = options;
+  if (own.temporal !== undefined) {
+    const { address, apiKeyFile, tls } = own.temporal;
+    log(`Temporal: your own at ${address}; whether namespace tokens are enforced is up to it`);
+    return { address, tls, enforcesTokens: false, ...(apiKeyFile === undefined ? {} : { apiKeyFile }) };
+  }
+  if (database.server === undefined)
+    throw new Error(
+      'with DATABASE_URL set, TEMPORAL_ADDRESS must be set too: the built Temporal server runs on the embedded PostgreSQL',
+    );
+  const binaries = await resolveServer({ allowDevServer: true, log });
+  const temporal = await startTemporal({
+    binaries,
+    dataDir: join(options.dataDir, 'temporal'),
+    postgres: database.server,
+    jwksPath: keys.temporalJwks,
+    ports: { frontend: ports.temporal, ui: ports.temporalUi },
+    log,
+    onExit,
+  });
+  started(() => temporal.stop());
+  log(
+    `Temporal is ready on ${temporal.address}${temporal.enforcesTokens ? ', one token per tenant enforced' : ' (development server: namespace tokens are not enforced)'}`,
+  );
+  return {
+    address: temporal.address,
+    uiAddress: temporal.uiAddress,
+    enforcesTokens: temporal.enforcesTokens,
+  };
+}
+
+async function startDemoServices(
+  options: InstallationOptions,
+  keys: KeyFiles,
+  configs: ConfigFiles,
+  started: Started,
+): Promise<{ endpoints: DemoEndpoints; apiKeys: DemoApiKeys }> {
+  const { own, ports, log } = options;
+  const demo = join(options.dataDir, 'demo');
+  const serviceKeys = await demoServiceKeys(demo, own.model?.key);
+  const serve = (name: ProcessName, file: string, port: number): Promise<void> =>
+    startOne(options, started, { name, args: ['--config', file, '--port', String(port)] });
+  await serve('helpdesk', serviceKeys.files.helpdesk, ports.helpdesk);
+  if (!own.model) await serve('scripted-model', serviceKeys.files.model, ports.model);
+  const endpoints = {
+    helpdesk: `http://127.0.0.1:${ports.helpdesk}`,
+    model: own.model?.url ?? `http://127.0.0.1:${ports.model}/v1`,
+    modelName: own.model?.name ?? SCRIPTED_MODEL,
+  };
+  const { database } = JSON.parse(await readFile(configs.host, 'utf8')) as { database: { url: string } };
+  const apiKeys = await seed({
+    appUrl: database.url,
+    masterKeyPath: keys.master,
+    endpoints,
+    serviceKeys,
+    apiKeysFile: join(demo, 'api-keys.json'),
+  });
+  log(`demo services are ready, tenants ${Object.keys(apiKeys).join(' and ')} are seeded`);
+  return { endpoints, apiKeys };
+}
+
+async function startBulkhead(
+  options: InstallationOptions,
+  configs: ConfigFiles,
+  started: Started,
+): Promise<void> {
+  await startOne(options, started, { name: 'control', configFile: configs.control });
+  await Promise.all([
+    startOne(options, started, { name: 'host', configFile: configs.host }),
+    startOne(options, started, { name: 'api', configFile: configs.api }),
+  ]);
+  options.log('control, host and API are ready');
+}
+
+async function startOne(
+  options: InstallationOptions,
+  started: Started,
+  what: { name: ProcessName; configFile?: string; args?: readonly string[] },
+): Promise<void> {
+  const child = await startProcess({ ...what, logs: join(options.dataDir, 'logs'), onExit: options.onExit });
+  started(() => child.stop());
+}
