@@ -98,6 +98,8 @@ export function createTenantWorker(options: TenantWorkerOptions): Promise<Worker
     maxConcurrentWorkflowTaskExecutions: 16,
     maxConcurrentActivityTaskExecutions: 32,
     maxConcurrentLocalActivityExecutions: 32,
+    // how long a workflow waits for a host that died with its cache (default 10 s)
+    stickyQueueScheduleToStartTimeout: '5s',
     maxHeartbeatThrottleInterval: '3s',
     defaultHeartbeatThrottleInterval: '1s',
     shutdownGraceTime: options.shutdownGraceMs,
