@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Child } from '@bulkhead/temporal-server';
+import { Child, endLeftovers } from '@bulkhead/temporal-server';
 import pg from 'pg';
 import { writePrivate } from './keys.js';
 import { freePort } from './ports.js';
@@ -41,8 +41,10 @@ export class PostgresFailed extends Error {
 /** Starts the embedded PostgreSQL on its data folder, making the cluster at the first start (about 1 s). */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
   const cluster = join(options.dataDir, 'cluster');
+  const logs = join(options.dataDir, '..', 'logs');
   const passwordFile = join(options.dataDir, 'superuser.password');
   await mkdir(options.dataDir, { recursive: true });
+  await endLeftovers(logs, options.log); // and fail when the folder has a living launcher
   const binaries = await embeddedBinaries();
   const identity = serverIdentity([options.dataDir, dirname(binaries.postgres)]);
   if (!existsSync(passwordFile))
@@ -65,14 +67,19 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
     name: 'PostgreSQL',
     command,
     args,
-    logFile: join(options.dataDir, '..', 'logs', 'postgres.log'),
+    logFile: join(logs, 'postgres.log'),
     stopSignal: 'SIGINT',
     onExit: options.onExit,
     ...(identity.uid === undefined ? {} : { uid: identity.uid }),
     ...(identity.gid === undefined ? {} : { gid: identity.gid }),
   });
   const password = (await readFile(passwordFile, 'utf8')).trim();
-  await child.orFail(answers(port, password), READY_WITHIN_MS);
+  try {
+    await child.orFail((signal) => answers(port, password, signal), READY_WITHIN_MS);
+  } catch (error) {
+    await child.stop(); // one that is too slow must not stay behind
+    throw error;
+  }
   return {
     host: '127.0.0.1',
     port,
@@ -221,8 +228,8 @@ function isPostgres(pid: number, cluster: string): boolean {
 }
 
 /** Resolves when a login works; there is no event for it, so it asks every 25 ms. */
-async function answers(port: number, password: string): Promise<void> {
-  for (;;) {
+async function answers(port: number, password: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
     const client = new pg.Client({
       host: '127.0.0.1',
       port,

@@ -101,7 +101,6 @@ async function main(): Promise<number> {
   });
   const code = await ending.promise;
   await installation.stop();
-  await told.catch(() => undefined); // told above
   return code;
 }
 
@@ -131,7 +130,10 @@ function describe(error: unknown): string {
   return plain ? error.message : (error.stack ?? error.message);
 }
 
-process.exitCode = await main().catch((error: unknown) => {
-  console.error(describe(error));
-  return 1;
-});
+// exit, not exitCode: after an interrupt a step of the start may still wait for a part that is gone
+process.exit(
+  await main().catch((error: unknown) => {
+    console.error(describe(error));
+    return 1;
+  }),
+);

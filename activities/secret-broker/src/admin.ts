@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BulkheadError } from '@bulkhead/contract';
+import type { TenantId } from '@bulkhead/contract';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { sealSecret } from './crypto.js';
@@ -30,29 +31,61 @@ const NewSecret = z.strictObject({
 });
 export type NewSecret = z.infer<typeof NewSecret>;
 
+/** How often two admins may be faster than a third before that one is told to try again. */
+const STORE_TRIES = 5;
+
 /**
  * Stores a new version, which is the current one from the commit on: grants of older versions become stale.
- * @throws BulkheadError BAD_INPUT with the field; its message never quotes the value.
+ * @throws BulkheadError BAD_INPUT with the field; its message never quotes the value. INVALID_STATE when others keep
+ * storing versions of the same secret at this very moment.
  */
 export async function storeSecret(
   db: TenantDb,
   keyRing: Pick<KeyRing, 'seal'>,
   secret: NewSecret,
 ): Promise<{ readonly version: number }> {
-  const { name, access, boundHost, value } = checked(secret);
+  const checkedSecret = checked(secret);
+  for (let tries = 0; tries < STORE_TRIES; tries += 1) {
+    const version = (await db.run((tx) => newestVersion(tx, db.tenantId, secret.name))) + 1;
+    // Sealed before the transaction: it may have to load the tenant's key, and a transaction that waits for a second
+    // connection of the same tenant's share can wait forever.
+    const sealed = await sealSecret(
+      keyRing,
+      { tenantId: db.tenantId, name: secret.name, version },
+      checkedSecret.value,
+    );
+    if (await insertVersion(db, checkedSecret, version, sealed)) return { version };
+  }
+  throw new BulkheadError('INVALID_STATE', { field: 'name' });
+}
+
+async function newestVersion(tx: TenantClient, tenantId: TenantId, name: string): Promise<number> {
+  const newest = await tx.secretVersion.aggregate({ where: { tenantId, name }, _max: { version: true } });
+  return newest._max.version ?? 0;
+}
+
+/** false: somebody else stored that version meanwhile, and ours is sealed under a number that is taken. */
+function insertVersion(
+  db: TenantDb,
+  secret: NewSecret,
+  version: number,
+  sealed: Awaited<ReturnType<typeof sealSecret>>,
+): Promise<boolean> {
+  const { name, access, boundHost } = secret;
   const { tenantId } = db;
   return db.change(async (tx) => {
-    const where = { tenantId_name: { tenantId, name } };
-    const newest = await tx.secretVersion.aggregate({ where: { tenantId, name }, _max: { version: true } });
-    const version = (newest._max.version ?? 0) + 1;
-    const sealed = await sealSecret(keyRing, { tenantId, name, version }, value);
+    if ((await newestVersion(tx, tenantId, name)) !== version - 1) return false;
     // the wrapped key names its tenant key itself; the column is for people and rotation
     const keyId = sealed.wrappedKey.subarray(2, 2 + (sealed.wrappedKey[1] ?? 0)).toString('utf8');
     const data = { access, boundHost, currentVersion: version };
-    await tx.secret.upsert({ where, create: { tenantId, name, ...data }, update: data });
+    await tx.secret.upsert({
+      where: { tenantId_name: { tenantId, name } },
+      create: { tenantId, name, ...data },
+      update: data,
+    });
     await tx.secretVersion.create({ data: { tenantId, name, version, keyId, ...sealed } });
     await record(tx, tenantId, { change: 'secret_stored', secret: name, version, access, boundHost });
-    return { version };
+    return true;
   });
 }
 
