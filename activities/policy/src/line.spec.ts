@@ -1,0 +1,83 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { agentId, BulkheadError, tenantId, toolId, workspaceId } from '@bulkhead/contract';
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { createPolicy } from './line.js';
+import type { Policy, PolicyFacts } from './line.js';
+
+const ACME = tenantId('acme');
+const FACTS: PolicyFacts = {
+  tool: toolId('desk.read'),
+  system: 'desk',
+  effect: 'read',
+  destination: { host: 'desk.example', path: '/' },
+  args: {},
+  agent: agentId('a'),
+  workspace: workspaceId('main'),
+  actor: 'key:x',
+};
+const ALLOW = { rules: [{ id: 'all', effect: 'allow', tools: ['*'] }] };
+
+describe('the policy in force', () => {
+  let head: number | undefined;
+  let documents: Record<number, unknown>;
+  let away: boolean;
+  let reads: number;
+  let clockMs: number;
+  let policy: Policy;
+
+  beforeEach(() => {
+    [head, documents, away, reads, clockMs] = [1, { 1: ALLOW }, false, 0, 0];
+    const rows = {
+      policyHead: { findUnique: async () => (head === undefined ? null : { version: head }) },
+      policy: { findUnique: async () => ({ document: documents[head ?? 0] }) },
+    };
+    const run = async (work: (tx: typeof rows) => Promise<unknown>): Promise<unknown> => {
+      reads += 1;
+      if (away) throw new BulkheadError('DATABASE_UNAVAILABLE');
+      return work(rows);
+    };
+    const door = { tenant: () => ({ run }) } as unknown as Pick<TenantDoor, 'tenant'>;
+    policy = createPolicy({ door, nowMs: () => clockMs });
+  });
+  const decide = (fresh = false) => policy.authorise(ACME, 'default', FACTS, { fresh });
+
+  it('decides with its version and rule, and is read once a second', async () => {
+    expect(await decide()).toEqual({ kind: 'allow', rule: 'all', profile: 'default', policyVersion: 1 });
+    clockMs = 999;
+    await decide();
+    expect(reads).toBe(1);
+    clockMs = 1_000;
+    await decide();
+    expect(reads).toBe(2);
+  });
+
+  it('is read again at once when admit says that it moved', async () => {
+    await decide();
+    [head, documents] = [2, { 2: { rules: [] } }];
+    expect((await decide()).kind).toBe('allow');
+    expect(await decide(true)).toMatchObject({ kind: 'deny', policyVersion: 2, rule: 'default-deny' });
+  });
+
+  it.each([
+    ['missing', undefined, {}, 'no-policy'],
+    ['not a document', 3, { 3: { rules: 'all' } }, 'policy-unreadable'],
+    ['lost', 3, {}, 'policy-unreadable'],
+    [
+      'of a newer platform, with rules that this one cannot read',
+      3,
+      { 3: { rules: [{ ...ALLOW.rules[0], unless: {} }] } },
+      'policy-unreadable',
+    ],
+  ])('denies everything when it is %s', async (_, version, stored, rule) => {
+    [head, documents] = [version, stored];
+    expect(await decide()).toMatchObject({ kind: 'deny', rule });
+  });
+
+  it('unreachable is a fault that is worth another try, never an old allowance', async () => {
+    await decide();
+    away = true;
+    await expect(decide(true)).rejects.toMatchObject({ code: 'POLICY_UNAVAILABLE' });
+    clockMs = 5_000;
+    await expect(decide()).rejects.toMatchObject({ code: 'POLICY_UNAVAILABLE' });
+  });
+});

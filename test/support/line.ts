@@ -1,0 +1,308 @@
+import { createServer } from 'node:http';
+import type { IncomingHttpHeaders, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inject } from 'vitest';
+import { agentId, buildRunId, tenantId, toolId, workspaceId } from '@bulkhead/contract';
+import type { CallAnswer, Envelope, Json, RunId, TenantId } from '@bulkhead/contract';
+import { createJournal } from '@bulkhead/journal/line';
+import { createPolicy } from '@bulkhead/policy/line';
+import { publishPolicy } from '@bulkhead/policy/admin';
+import { openControlDoor } from '@bulkhead/prisma/control';
+import type { ControlDb } from '@bulkhead/prisma/control';
+import { openTenantDoor } from '@bulkhead/prisma/tenant';
+import type { TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
+import { createKeyRing } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
+import { createSecretBroker } from '@bulkhead/secret-broker/line';
+import type { SecretBroker } from '@bulkhead/secret-broker/line';
+import { storeSecret } from '@bulkhead/secret-broker/admin';
+import { createTenant } from '@bulkhead/tenancy/admin';
+import { createAdapters, createToolGateway, createToolMatcher } from '@bulkhead/tool-gateway/line';
+import type { GatewayContext, ToolGateway } from '@bulkhead/tool-gateway/line';
+import { putTool } from '@bulkhead/tool-gateway/admin';
+import { freshDatabase } from './database.js';
+import type { TestDatabase } from './database.js';
+
+/** The whole line without Temporal. Real: database, doors, keys, policy, broker, gateway, HTTP. Scripted: the tool's answers. */
+
+const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
+export const newUlid = (): string =>
+  Array.from({ length: 26 }, (_, i) => (i === 0 ? '0' : CROCKFORD[Math.floor(Math.random() * 32)])).join('');
+
+export interface ToolRequest {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Json;
+}
+
+/** A tool of our own on loopback: keeps every request, answers as `answer` says; 'hang' never answers, 'drop' breaks off. */
+export interface ScriptedTool {
+  readonly url: string;
+  readonly host: string;
+  readonly requests: ToolRequest[];
+  answer: (request: ToolRequest) => Json | 'hang' | 'drop' | Promise<Json>;
+  close(): Promise<void>;
+}
+
+async function startTool(): Promise<ScriptedTool> {
+  const requests: ToolRequest[] = [];
+  const server: Server = createServer((incoming, response) => {
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    incoming.on('end', async () => {
+      const text = Buffer.concat(chunks).toString();
+      const request = {
+        path: incoming.url ?? '',
+        headers: incoming.headers,
+        body: text === '' ? null : (JSON.parse(text) as Json),
+      };
+      requests.push(request);
+      const answer = await tool.answer(request);
+      if (answer === 'drop') incoming.socket.destroy();
+      else if (answer !== 'hang') response.end(JSON.stringify(answer));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const tool: ScriptedTool = {
+    url: `http://${host}`,
+    host,
+    requests,
+    answer: () => ({ done: true }),
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return tool;
+}
+
+export interface Host {
+  readonly id: string;
+  readonly gateway: ToolGateway;
+  call(envelope: Envelope, tool: string, args: Json, over?: CallOptions): Promise<CallAnswer>;
+}
+export interface CallOptions extends Partial<GatewayContext> {
+  readonly n?: number;
+  readonly segment?: number;
+  /** false: present no grant. */
+  readonly grant?: boolean;
+}
+
+export interface LineUnderTest {
+  readonly database: TestDatabase;
+  readonly door: TenantDoor;
+  readonly control: ControlDb;
+  readonly keyRing: KeyRing;
+  readonly broker: SecretBroker;
+  readonly tool: ScriptedTool;
+  db(tenant: string): TenantDb;
+  /** A new worker host; `fence` is what the control process does when its beat stands still. */
+  newHost(): Promise<Host>;
+  fence(host: Host): Promise<void>;
+  newRun(tenant: string): Promise<Envelope>;
+  publish(tenant: string, rules: readonly Json[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const SECRET = 'sk-very/secret+value=42';
+export const ALLOW_ALL: Json = { id: 'allow-all', effect: 'allow', tools: ['*'] };
+
+export async function openLine(): Promise<LineUnderTest> {
+  const database = await freshDatabase();
+  const fail = (error: Error): void => {
+    throw error;
+  };
+  const door = openTenantDoor({ url: database.appUrl, poolMax: 32, onError: fail });
+  const control = openControlDoor({ url: database.controlUrl, poolMax: 4, onError: fail });
+  const keyRing = createKeyRing({
+    masterKeyPath: inject('servers').keys.master,
+    loadTenantKey: (id, keyId) =>
+      door.tenant(id).run(
+        async (tx) =>
+          (await tx.tenantKey.findFirst({
+            where: keyId === undefined ? { state: 'active' } : { keyId },
+          })) ?? undefined,
+      ),
+  });
+  const stop = new AbortController();
+  const broker = createSecretBroker({ door, keyRing, newUlid });
+  const { adapters, close: closeAdapters } = createAdapters({
+    mcp: { servers: {}, dataDir: mkdtempSync(join(tmpdir(), 'line-')), path: '' },
+  });
+  const tool = await startTool();
+  const db = (tenant: string): TenantDb => door.tenant(tenantId(tenant));
+  for (const tenant of ['acme', 'globex']) await prepareTenant(db(tenant), keyRing, tool);
+  await database.asOwner("UPDATE tenants SET status = 'active'");
+
+  const newHost = async (): Promise<Host> => {
+    const id = `host-${randomUUID()}`;
+    await door.host('host_register', id);
+    const journal = createJournal({ door, stop: stop.signal });
+    const policy = createPolicy({ door });
+    const matcher = createToolMatcher(door);
+    const gateway = createToolGateway({
+      matcher,
+      policy,
+      journal,
+      broker,
+      adapters,
+      keyRing,
+      newUlid,
+      stillMine: () => true,
+    });
+    return {
+      id,
+      gateway,
+      call: (envelope, name, args, over = {}) => callTool(broker, gateway, id, envelope, name, args, over),
+    };
+  };
+
+  return {
+    database,
+    door,
+    control,
+    keyRing,
+    broker,
+    tool,
+    db,
+    newHost,
+    async fence(host) {
+      await control.client.host.update({
+        where: { id: host.id },
+        data: { fenced: true },
+        select: { id: true },
+      });
+    },
+    newRun: (tenant) => acceptRun(db(tenant)),
+    async publish(tenant, rules) {
+      await publishPolicy(db(tenant), {
+        profile: 'default',
+        document: { rules },
+        publishedBy: 'test',
+        reason: 'test',
+      });
+    },
+    async close() {
+      stop.abort();
+      await closeAdapters();
+      await tool.close();
+      await door.close();
+      await control.close();
+      await database.drop();
+    },
+  };
+}
+
+async function callTool(
+  broker: SecretBroker,
+  gateway: ToolGateway,
+  host: string,
+  envelope: Envelope,
+  name: string,
+  args: Json,
+  { n = 0, segment = 0, grant = true, ...context }: CallOptions,
+): Promise<CallAnswer> {
+  const id = toolId(name);
+  const granted = grant ? await broker.secretBroker(envelope, { toolId: id }) : undefined;
+  if (granted?.kind === 'denied') return granted;
+  const request = {
+    toolId: id,
+    args,
+    segment,
+    n,
+    ...(granted?.kind === 'grant' ? { grantId: granted.grantId } : {}),
+  };
+  return gateway(envelope, request, {
+    workflowId: envelope.runId,
+    temporalRunId: randomUUID(),
+    attempt: 1,
+    host,
+    token: randomUUID(),
+    signal: new AbortController().signal,
+    heartbeat: () => undefined,
+    ...context,
+  });
+}
+
+async function prepareTenant(db: TenantDb, keyRing: KeyRing, tool: ScriptedTool): Promise<void> {
+  await createTenant(db, keyRing, { name: db.tenantId });
+  await storeSecret(db, keyRing, { name: 'desk', access: 'mutate', boundHost: tool.host, value: SECRET });
+  const inputSchema: Json = {
+    type: 'object',
+    properties: { id: { type: 'string', maxLength: 64 }, text: { type: 'string', maxLength: 2_000 } },
+    required: ['id'],
+    additionalProperties: false,
+  };
+  const base = { adapter: 'http', description: 'x', inputSchema, url: `${tool.url}/things/{id}` } as const;
+  const credential = { secret: 'desk', slot: { header: 'authorization', prefix: 'Bearer ' } } as const;
+  await putTool(db, 'desk.read', {
+    ...base,
+    method: 'GET',
+    effect: 'read',
+    idempotency: 'natural',
+    credential,
+  });
+  await putTool(db, 'desk.update', {
+    ...base,
+    method: 'PATCH',
+    effect: 'write',
+    idempotency: 'keyed',
+    credential,
+    timeoutMs: 2_000,
+  });
+  await putTool(db, 'desk.send', {
+    ...base,
+    method: 'POST',
+    effect: 'irreversible',
+    idempotency: 'none',
+    credential,
+    timeoutMs: 2_000,
+  });
+  await putTool(db, 'open.send', {
+    ...base,
+    method: 'POST',
+    effect: 'irreversible',
+    idempotency: 'none',
+    timeoutMs: 2_000,
+  });
+  await publishPolicy(db, {
+    profile: 'default',
+    document: { rules: [ALLOW_ALL] },
+    publishedBy: 'test',
+    reason: 'test',
+  });
+}
+
+async function acceptRun(db: TenantDb): Promise<Envelope> {
+  const runId: RunId = buildRunId(db.tenantId, newUlid());
+  const envelope = envelopeOf(db.tenantId, runId);
+  await db.call('accept_run', {
+    id: runId,
+    workspaceId: 'main',
+    agentId: 'tester',
+    workflowType: 'none',
+    idempotencyKey: runId,
+    inputDigest: '00',
+    input: {},
+    envelope: 'none',
+    actor: envelope.actor,
+  });
+  return envelope;
+}
+
+export const envelopeOf = (tenant: TenantId, runId: RunId): Envelope => ({
+  v: 1,
+  tenantId: tenant,
+  workspaceId: workspaceId('main'),
+  agentId: agentId('tester'),
+  runId,
+  policyProfile: 'default',
+  quotaClass: 'standard',
+  actor: 'key:starter',
+  issuedAt: 1,
+});
