@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import type { Connection, WorkflowHandle } from '@temporalio/client';
+import type { Connection, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import type { NativeConnection, Worker } from '@temporalio/worker';
 import { agentId, buildRunId, tenantId as parseTenantId, workspaceId } from '@bulkhead/contract';
 import type { AgentStart, Envelope, Json, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
@@ -23,7 +23,7 @@ export interface TenantWorld {
     workflowType: string,
     input: Json,
     options?: { runId?: RunId; envelope?: SignedEnvelope | null },
-  ): Promise<WorkflowHandle>;
+  ): Promise<WorkflowHandleWithFirstExecutionRunId>;
   close(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 import { ApplicationFailure, defaultPayloadConverter, workflowInfo } from '@temporalio/workflow';
 import type { Headers, WorkflowInterceptors, WorkflowInterceptorsFactory } from '@temporalio/workflow';
-import { ENVELOPE_HEADER, FAILURES, placementOf, runIdOfWorkflow } from '@bulkhead/contract';
+import { ENVELOPE_HEADER, FAILURES, parseRunId, runIdOfWorkflow } from '@bulkhead/contract';
 import type { Envelope, FailureCode } from '@bulkhead/contract';
 import { decodeBase64url } from './base64url.js';
 
@@ -40,14 +40,12 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
   };
 };
 
+/** By the workflow id alone: a replay has neither the namespace nor the queue. The door checks those as well. */
 function checkBelongs(text: unknown): void {
   const envelope = claimsOf(text);
   if (!envelope?.tenantId || !envelope.runId) throw fault('ENVELOPE_INVALID');
-  const { namespace, workflowId } = workflowInfo();
-  if (
-    placementOf(envelope.tenantId).namespace !== namespace ||
-    envelope.runId !== runIdOfWorkflow(workflowId)
-  ) {
+  const run = runIdOfWorkflow(workflowInfo().workflowId);
+  if (envelope.runId !== run || envelope.tenantId !== parseRunId(run)?.tenantId) {
     throw fault('ENVELOPE_MISMATCH');
   }
 }
