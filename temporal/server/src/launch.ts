@@ -5,15 +5,19 @@ import { connect, createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { Connection, isGrpcServiceError } from '@temporalio/client';
 import pg from 'pg';
 import { Child } from './child.js';
+import type { DevServerArguments } from './dev-server.js';
+import { endLeftovers } from './leftovers.js';
 import { SERVER_ROOM } from './resolve.js';
 import type { ServerBinaries } from './resolve.js';
 
 const SERVICES = ['frontend', 'internal-frontend', 'history', 'matching', 'worker'] as const;
 const READY_WITHIN_MS = 60_000;
+const DOWNLOAD_WITHIN_MS = 300_000;
 
 /** The PostgreSQL that carries Temporal's two databases. */
 export interface TemporalPostgres {
@@ -56,6 +60,7 @@ export class TemporalStartFailed extends Error {
 /** Starts the server and its UI and returns when the front door answers. */
 export async function startTemporal(options: TemporalOptions): Promise<RunningTemporal> {
   await mkdir(join(options.dataDir, 'logs'), { recursive: true });
+  await endLeftovers(join(options.dataDir, 'logs'), options.log);
   const [frontend = 0, ui = 0, ...inner] = await freePorts(2 + SERVICES.length * 2, [
     options.ports?.frontend,
     options.ports?.ui,
@@ -70,23 +75,24 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
   try {
     if (binaries.kind === 'dev') {
       options.log('using the development server: namespace tokens are NOT enforced');
-      const dev = await startDevServer(options, binaries.temporal, frontend, ui);
+      const dev = await startDevServer(options, binaries, frontend, ui);
       parts.push(dev);
-      await dev.orFail(listening(frontend), READY_WITHIN_MS);
+      if (binaries.from === 'download') await dev.ready(DOWNLOAD_WITHIN_MS);
+      await dev.orFail((signal) => healthy(frontend, signal), READY_WITHIN_MS);
       return { address, uiAddress, enforcesTokens: false, pids: pids(parts), stop };
     }
     await prepareDatabases(options, binaries.sqlTool);
     const passfile = await writePassfile(options);
     const server = await startServer(options, binaries.server, passfile, frontend, inner);
     parts.push(server);
-    await server.orFail(listening(frontend), READY_WITHIN_MS);
+    await server.orFail((signal) => healthy(frontend, signal), READY_WITHIN_MS);
     const uiArgs = ['--root', SERVER_ROOM, '--config', 'config', '--env', 'ui', 'start'];
     const uiServer = await child(options, 'temporal-ui', binaries.ui, uiArgs, {
       TEMPORAL_ADDRESS: address,
       TEMPORAL_UI_PORT: String(ui),
     });
     parts.push(uiServer);
-    await uiServer.orFail(listening(ui), READY_WITHIN_MS);
+    await uiServer.orFail((signal) => listening(ui, signal), READY_WITHIN_MS);
     return { address, uiAddress, enforcesTokens: true, pids: pids(parts), stop };
   } catch (error) {
     await stop();
@@ -100,12 +106,14 @@ function child(
   command: string,
   args: readonly string[],
   env: Record<string, string>,
+  ipc = false,
 ): Promise<Child> {
   return Child.start({
     name,
     command,
     args,
     env,
+    ipc,
     logFile: join(options.dataDir, 'logs', `${name}.log`),
     onExit: options.onExit,
   });
@@ -146,29 +154,27 @@ function startServer(
 
 function startDevServer(
   options: TemporalOptions,
-  temporal: string,
+  { from, downloadDir }: Extract<ServerBinaries, { kind: 'dev' }>,
   port: number,
-  ui: number,
+  uiPort: number,
 ): Promise<Child> {
+  const dbFilename = join(options.dataDir, 'temporal-dev.sqlite');
+  if (from === 'download') {
+    const main = fileURLToPath(new URL('./dev-server.js', import.meta.url));
+    const told: DevServerArguments = { port, uiPort, dbFilename, downloadDir };
+    return child(options, 'temporal-dev', process.execPath, [main, JSON.stringify(told)], {}, true);
+  }
+  const ports = ['--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort)];
   const args = [
     'server',
     'start-dev',
-    '--ip',
-    '127.0.0.1',
-    '--port',
-    String(port),
-    '--ui-port',
-    String(ui),
+    ...ports,
     '--ui-public-path',
     '/temporal',
+    '--db-filename',
+    dbFilename,
   ];
-  return child(
-    options,
-    'temporal-dev',
-    temporal,
-    [...args, '--db-filename', join(options.dataDir, 'temporal-dev.sqlite')],
-    {},
-  );
+  return child(options, 'temporal-dev', 'temporal', args, {});
 }
 
 /** Creates Temporal's two databases and brings their schemas up to date; 0.5 s the first time. */
@@ -268,9 +274,33 @@ async function bindBelow(bound: number): Promise<Server> {
   }
 }
 
+/** Resolves when the front door says SERVING; its health check needs no token. */
+async function healthy(port: number, signal: AbortSignal): Promise<void> {
+  await listening(port, signal);
+  const connection = Connection.lazy({ address: `127.0.0.1:${port}` });
+  try {
+    while (!(await serves(connection))) await sleep(25, undefined, { signal });
+  } finally {
+    await connection.close();
+  }
+}
+
+async function serves(connection: Connection): Promise<boolean> {
+  const service = 'temporal.api.workflowservice.v1.WorkflowService';
+  try {
+    const check = (): ReturnType<typeof connection.healthService.check> =>
+      connection.healthService.check({ service });
+    const { status } = await connection.withDeadline(Date.now() + 2_000, check);
+    return status === 1; // grpc.health.v1 SERVING
+  } catch (error) {
+    if (isGrpcServiceError(error)) return false; // it listens, but does not answer yet
+    throw error;
+  }
+}
+
 /** Resolves when the port accepts. There is no event for another process's port, so it asks every 25 ms. */
-async function listening(port: number): Promise<void> {
-  while (!(await accepts(port))) await sleep(25);
+async function listening(port: number, signal: AbortSignal): Promise<void> {
+  while (!(await accepts(port))) await sleep(25, undefined, { signal });
 }
 
 function accepts(port: number): Promise<boolean> {

@@ -20,8 +20,8 @@ const PROGRAMS = {
 /** How a Temporal server can be run on this machine. */
 export type ServerBinaries =
   | { readonly kind: 'built'; readonly server: string; readonly sqlTool: string; readonly ui: string }
-  /** `temporal server start-dev`: no authorizer, tokens are not enforced. */
-  | { readonly kind: 'dev'; readonly temporal: string };
+  /** The development server, from `temporal` on PATH or downloaded: no authorizer, tokens are not enforced. */
+  | { readonly kind: 'dev'; readonly from: 'path' | 'download'; readonly downloadDir: string };
 
 /** No server can be had; the message is one line that says what to install. */
 export class NoTemporalServer extends Error {
@@ -56,8 +56,11 @@ export async function resolveServer(options: ResolveOptions): Promise<ServerBina
     await build(go, folder, options.log);
     return binaries;
   }
-  const dev = options.allowDevServer ? await findDevServer(options.log) : undefined;
-  if (dev !== undefined) return { kind: 'dev', temporal: dev };
+  if (options.allowDevServer) {
+    const from = (await runs('temporal', '--version')) ? 'path' : 'download';
+    options.log(`no Go and no pip: using the development server (${from})`);
+    return { kind: 'dev', from, downloadDir: cacheDir };
+  }
   throw new NoTemporalServer(
     `The Temporal server must be built once: install Go ${GO_VERSION_MIN} or newer, or Python 3 with pip, and run this again.`,
   );
@@ -126,15 +129,11 @@ function goBuild(go: string, output: string, path: string): Promise<void> {
   });
 }
 
-/** An official `temporal` on PATH, else the download of Temporal's own test package (needs the internet). */
-async function findDevServer(log: (line: string) => void): Promise<string | undefined> {
+async function runs(command: string, argument: string): Promise<boolean> {
   try {
-    await promisify(execFile)('temporal', ['--version']);
-    return 'temporal';
-  } catch (error) {
-    log(
-      `no Go, no pip and no "temporal" on PATH (${(error as NodeJS.ErrnoException).code ?? 'it does not run'})`,
-    );
-    return undefined;
+    await promisify(execFile)(command, [argument]);
+    return true;
+  } catch {
+    return false; // not there, or broken: the download may serve
   }
 }
