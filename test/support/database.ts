@@ -42,7 +42,23 @@ export async function freshDatabase(): Promise<TestDatabase> {
       (await owner.query<Row>(sql, values)).rows,
     async drop() {
       await owner.end();
-      await admin(`DROP DATABASE ${name} WITH (FORCE)`);
+      await dropWhenUnused(name, admin);
     },
   };
+}
+
+/**
+ * A closed pool's connections end a moment later on the server. Forcing them out meanwhile would reach the closing
+ * sockets as an error that nobody listens for, so force is for connections that a test forgot.
+ */
+async function dropWhenUnused(name: string, admin: (sql: string) => Promise<void>): Promise<void> {
+  for (let tries = 0; tries < 40; tries += 1) {
+    try {
+      return await admin(`DROP DATABASE ${name}`);
+    } catch (error) {
+      if ((error as { code?: string }).code !== '55006') throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await admin(`DROP DATABASE ${name} WITH (FORCE)`);
 }

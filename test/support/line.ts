@@ -30,17 +30,17 @@ import type { TestDatabase } from './database.js';
 /** The whole line without Temporal. Real: database, doors, keys, policy, broker, gateway, HTTP. Scripted: the tool's answers. */
 
 const CROCKFORD = '0123456789abcdefghjkmnpqrstvwxyz';
-export const newUlid = (): string =>
+const newUlid = (): string =>
   Array.from({ length: 26 }, (_, i) => (i === 0 ? '0' : CROCKFORD[Math.floor(Math.random() * 32)])).join('');
 
-export interface ToolRequest {
+interface ToolRequest {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Json;
 }
 
 /** A tool of our own on loopback: keeps every request, answers as `answer` says; 'hang' never answers, 'drop' breaks off. */
-export interface ScriptedTool {
+interface ScriptedTool {
   readonly url: string;
   readonly host: string;
   readonly requests: ToolRequest[];
@@ -86,7 +86,7 @@ export interface Host {
   readonly gateway: ToolGateway;
   call(envelope: Envelope, tool: string, args: Json, over?: CallOptions): Promise<CallAnswer>;
 }
-export interface CallOptions extends Partial<GatewayContext> {
+interface CallOptions extends Partial<GatewayContext> {
   readonly n?: number;
   readonly segment?: number;
   /** false: present no grant. */
@@ -295,7 +295,7 @@ async function acceptRun(db: TenantDb): Promise<Envelope> {
   return envelope;
 }
 
-export const envelopeOf = (tenant: TenantId, runId: RunId): Envelope => ({
+const envelopeOf = (tenant: TenantId, runId: RunId): Envelope => ({
   v: 1,
   tenantId: tenant,
   workspaceId: workspaceId('main'),

@@ -6,8 +6,8 @@ import { recordHash } from './chain.js';
 
 export { GENESIS, recordHash, verify } from './chain.js';
 export type { ChainRecord, ChainVerdict } from './chain.js';
-export { compareEffects, verifyTenant } from './verify.js';
-export type { TenantVerdict } from './verify.js';
+export { compareEffects, verifyTenant } from './control-verify.js';
+export type { TenantVerdict } from './control-verify.js';
 
 export interface Sealer {
   /** Seals one batch per tenant that has unsealed records; returns how many records it sealed. */

@@ -74,6 +74,8 @@ describe('settle', () => {
     const door = {
       tenant: () => ({ call: async () => ({ kind: 'settled', state: 'maybe' }) }),
     } as unknown as Pick<TenantDoor, 'tenant'>;
-    await expect(createJournal({ door, stop: running }).settle(ADMISSION, ANSWERED)).rejects.toThrow('Invalid');
+    await expect(createJournal({ door, stop: running }).settle(ADMISSION, ANSWERED)).rejects.toThrow(
+      'Invalid',
+    );
   });
 });

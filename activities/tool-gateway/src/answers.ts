@@ -119,7 +119,7 @@ const Stored = z.discriminatedUnion('kind', [
 ]);
 
 /** The stored outcome of an effect that is closed: a second attempt and a reset get exactly what the first one got. */
-export async function closedOutcome(
+async function closedOutcome(
   deps: Pick<AnswerDeps, 'keyRing'>,
   tenantId: TenantId,
   key: CallKey,

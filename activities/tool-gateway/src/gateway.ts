@@ -1,57 +1,16 @@
 import { BulkheadError, buildApprovalId } from '@bulkhead/contract';
 import type { CallAnswer, CallKey, CallRequest, Envelope, Json } from '@bulkhead/contract';
-import type { HttpTool, McpTool, ModelTool } from '@bulkhead/contract/schemas';
-import type { Admission, Call, Journal } from '@bulkhead/journal/line';
-import type { Policy, PolicyFacts } from '@bulkhead/policy/line';
+import type { Admission, Call } from '@bulkhead/journal/line';
+import type { PolicyFacts } from '@bulkhead/policy/line';
 import { PURPOSES } from '@bulkhead/runtime/keys';
-import type { KeyRing } from '@bulkhead/runtime/keys';
-import type { Lease, SecretBroker } from '@bulkhead/secret-broker/line';
-import type { Adapter, Ending } from './adapters/adapter.js';
+import type { Lease } from '@bulkhead/secret-broker/line';
+import type { Ending } from './adapters/adapter.js';
 import { answerOf, rejected } from './answers.js';
 import { approvalDigest, callKey } from './call-key.js';
+import type { GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 import { invoke } from './invoke.js';
-import type { MatchedCall, Matcher } from './match.js';
+import type { MatchedCall } from './match.js';
 import { settleCall } from './settle.js';
-
-export interface Adapters {
-  readonly http: Adapter<HttpTool>;
-  readonly mcp: Adapter<McpTool>;
-  readonly model: Adapter<ModelTool>;
-}
-
-export interface GatewayDeps {
-  readonly matcher: Matcher;
-  readonly policy: Policy;
-  readonly journal: Journal;
-  readonly broker: Pick<SecretBroker, 'lease'>;
-  readonly adapters: Adapters;
-  readonly keyRing: Pick<KeyRing, 'seal' | 'open'>;
-  /** A fresh ULID, lower case. */
-  readonly newUlid: () => string;
-  /** Whether this host may still act; asked right before the first byte leaves. */
-  readonly stillMine: () => boolean;
-}
-
-/** What the activity knows about itself; nothing of it comes from arguments. */
-export interface GatewayContext {
-  readonly workflowId: string;
-  readonly temporalRunId: string;
-  /** Attempt of this activity, from 1. */
-  readonly attempt: number;
-  readonly host: string;
-  /** Random, one per attempt. */
-  readonly token: string;
-  /** Cancel and shutdown. */
-  readonly signal: AbortSignal;
-  /** Says that this attempt lives; without details. */
-  readonly heartbeat: () => void;
-}
-
-export type ToolGateway = (
-  envelope: Envelope,
-  request: CallRequest,
-  context: GatewayContext,
-) => Promise<CallAnswer>;
 
 /** How often a call is decided again because policy or tool changed meanwhile. */
 const DECISIONS_MAX = 4;

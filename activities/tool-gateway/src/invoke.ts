@@ -2,7 +2,7 @@ import type { Admission } from '@bulkhead/journal/line';
 import type { Lease } from '@bulkhead/secret-broker/line';
 import type { Ending, Invocation } from './adapters/adapter.js';
 import { idempotencyKey } from './call-key.js';
-import type { GatewayContext, GatewayDeps } from './gateway.js';
+import type { GatewayContext, GatewayDeps } from './deps.js';
 import type { MatchedCall } from './match.js';
 
 /** Sends the one request that was admitted. Never throws. */

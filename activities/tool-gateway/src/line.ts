@@ -5,12 +5,12 @@ import { createMcpAdapter } from './adapters/mcp.js';
 import { createMcpPool } from './adapters/mcp-pool.js';
 import type { McpPoolOptions } from './adapters/mcp-pool.js';
 import { createModelAdapter } from './adapters/model.js';
-import type { Adapters } from './gateway.js';
+import type { Adapters } from './deps.js';
 import { createMatcher } from './match.js';
 import type { Matcher } from './match.js';
 
 export { createToolGateway } from './gateway.js';
-export type { Adapters, GatewayContext, GatewayDeps, ToolGateway } from './gateway.js';
+export type { Adapters, GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 export type { Matcher } from './match.js';
 export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
 

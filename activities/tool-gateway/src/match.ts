@@ -19,7 +19,7 @@ export interface MatchedCall {
   /** undefined: the tool declares no schema for its answer. */
   readonly answerFits: ((value: Json) => boolean) | undefined;
 }
-export type Match = MatchedCall | { readonly kind: 'invalid'; readonly reason: Reason };
+type Match = MatchedCall | { readonly kind: 'invalid'; readonly reason: Reason };
 
 export interface Matcher {
   /** `fresh` skips what is remembered, after admit said that the tool moved. */

@@ -6,7 +6,7 @@ import type { Lease } from '@bulkhead/secret-broker/line';
 import { failed } from './adapters/adapter.js';
 import type { Ending } from './adapters/adapter.js';
 import { indeterminate } from './answers.js';
-import type { GatewayContext, GatewayDeps } from './gateway.js';
+import type { GatewayContext, GatewayDeps } from './deps.js';
 import type { MatchedCall } from './match.js';
 import { createRedactor } from './redact.js';
 

@@ -20,7 +20,7 @@ export type Ending =
   | { readonly kind: 'unknown'; readonly message: string };
 
 /** Why nothing was sent: an answer for the author, or (`host_fenced`) work for another host. */
-export type NotSent = 'denied' | 'provider_unavailable' | 'host_fenced';
+type NotSent = 'denied' | 'provider_unavailable' | 'host_fenced';
 
 /** One admitted request. */
 export interface Invocation<Spec extends ToolSpec = ToolSpec> {

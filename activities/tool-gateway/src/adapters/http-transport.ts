@@ -17,7 +17,7 @@ export type Exchange =
   | { readonly kind: 'not_sent'; readonly why: 'connect' | 'aborted' | 'not_mine' | 'private_address' }
   | { readonly kind: 'unknown'; readonly why: string };
 
-export interface HttpRequest {
+interface HttpRequest {
   readonly method: string;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
