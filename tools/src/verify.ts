@@ -14,7 +14,7 @@ async function main(): Promise<number> {
   const { database } = loadControlConfig(join(dataDir, 'config', 'control.json'));
   const control = openControlDoor({ url: database.url, poolMax: 2, onError: () => undefined }); // a broken call throws itself
   try {
-    const tenants = await control.client.tenant.findMany({ select: { id: true }, orderBy: { id: 'asc' } });
+    const tenants = await control.query<{ id: string }>('SELECT id FROM tenants ORDER BY id');
     const verdicts: TenantVerdict[] = [];
     for (const { id } of tenants) verdicts.push(await verifyTenant(control, id));
     for (const verdict of verdicts) console.log(lineOf(verdict));
@@ -35,6 +35,6 @@ function lineOf({ tenantId, chain, problems }: TenantVerdict): string {
 try {
   process.exitCode = await main();
 } catch (error) {
-  console.error(`verify: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`verify: ${error instanceof Error ? error.message : String(error)} (is the installation running?)`);
   process.exitCode = 2;
 }
