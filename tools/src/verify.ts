@@ -35,6 +35,8 @@ function lineOf({ tenantId, chain, problems }: TenantVerdict): string {
 try {
   process.exitCode = await main();
 } catch (error) {
-  console.error(`verify: ${error instanceof Error ? error.message : String(error)} (is the installation running?)`);
+  console.error(
+    `verify: ${error instanceof Error ? error.message : String(error)} (is the installation running?)`,
+  );
   process.exitCode = 2;
 }
