@@ -60,7 +60,9 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     address: temporal.address,
     enforcesTokens: temporal.enforcesTokens,
     ...(temporal.tls === undefined ? {} : { tls: temporal.tls }),
-    ...(temporal.apiKeyFile === undefined ? { tokensDir } : { apiKeyFile: temporal.apiKeyFile }),
+    // also with a key of your own: the names of the token files are the host's list of tenants
+    tokensDir,
+    ...(temporal.apiKeyFile === undefined ? {} : { apiKeyFile: temporal.apiKeyFile }),
   };
   const log = { level: settings.logLevel };
   const files = {
@@ -95,7 +97,7 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     json({
       role: 'control',
       database: { url: controlUrl, poolMax: 8 },
-      temporal: { ...server, tokensDir },
+      temporal: server,
       keys: { temporalSigning: keys.temporalSigning, envelopeSigning: keys.envelopeSigning },
       log,
     }),

@@ -1,4 +1,7 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
+
+const SMALLINT_MAX = 32_767;
 
 /** Every port of the local launch: its name for people, its variable and its default. */
 export const PORTS = {
@@ -22,8 +25,10 @@ export async function configuredPorts(env: NodeJS.ProcessEnv): Promise<Record<Po
     Object.entries(PORTS).map(async ([name, { variable, port }]) => {
       const text = env[variable];
       const value = text === undefined || text === '' ? port : Number(text);
-      if (!Number.isInteger(value) || value < 0 || value > 65_535)
-        throw new PortProblem(`${variable}=${text} is not a port number (0 to 65535)`);
+      // Temporal keeps its services' ports in a smallint column
+      const max = name === 'temporal' ? SMALLINT_MAX : 65_535;
+      if (!Number.isInteger(value) || value < 0 || value > max)
+        throw new PortProblem(`${variable}=${text} is not a port number that can be used (0 to ${max})`);
       return [name, value === 0 ? await freePort() : value] as const;
     }),
   );
@@ -45,8 +50,17 @@ export async function assertFree(name: PortName, port: number): Promise<void> {
   }
 }
 
-/** A port that was free a moment ago. */
-export const freePort = (): Promise<number> => bind(0);
+/** A port that was free a moment ago, below 32,768 so that Temporal can use it too. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(15_000, SMALLINT_MAX);
+    try {
+      return await bind(port);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
+}
 
 function bind(port: number): Promise<number> {
   return new Promise((resolve, reject) => {
