@@ -71,7 +71,7 @@ async function start(
   started: Started,
   stop: () => Promise<void>,
 ): Promise<Installation> {
-  const { dataDir, ports, own, log } = options;
+  const { dataDir, ports, log } = options;
   await assertPortsFree(options);
   const keys = await ensureKeys(join(dataDir, 'keys'));
   const database = await startDatabase(options, started);
