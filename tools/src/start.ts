@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { tellDemo } from './demo/demo.js';
 import { startInstallation } from './installation.js';
 import type { OwnParts } from './installation.js';
+import { endEarlierStart } from './leftovers.js';
 import { configuredPorts, PORTS } from './ports.js';
 
 const HELP = `npm start [-- flags]    everything on this machine, then the demo; Ctrl-C stops what was started
@@ -68,6 +69,7 @@ async function main(): Promise<number> {
   const seconds = (): string => ((performance.now() - began) / 1000).toFixed(1).padStart(6);
   const log = (line: string): void => say(`${seconds()} s  ${line}`);
   const dataDir = resolve(values.data);
+  await endEarlierStart(dataDir, log); // before its ports are looked at and its data is deleted
   if (values.fresh) await clear(dataDir);
 
   const ending = Promise.withResolvers<number>();
@@ -117,6 +119,7 @@ function describe(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC') return 'the disk is full: free some space and start again';
   const known = [
+    'AlreadyRunning',
     'PortProblem',
     'PostgresFailed',
     'NoTemporalServer',

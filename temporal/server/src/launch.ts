@@ -212,22 +212,35 @@ async function prepareDatabases(options: TemporalOptions, sqlTool: string): Prom
     if (isNew) await tool('setup-schema', '-v', '0.0');
     await tool('update-schema', '--schema-name', `postgresql/v12/${schema}`);
   }
+  await forgetEarlierServer(options.postgres);
 }
 
-async function createDatabase(postgres: TemporalPostgres, name: string): Promise<boolean> {
-  const password = (await readFile(postgres.passwordFile, 'utf8')).trim();
-  const client = new pg.Client({
-    host: postgres.host,
-    port: postgres.port,
-    user: postgres.superuser,
-    password,
-    database: 'postgres',
+/**
+ * The table names the ports of the server before this one for 20 s more. A service that tries to join them backs off for
+ * up to half a minute and is deaf to SIGTERM meanwhile (seen). This database has one server, and that one is gone.
+ */
+const forgetEarlierServer = (postgres: TemporalPostgres): Promise<void> =>
+  asSuperuser(postgres, 'temporal', async (client) => {
+    await client.query('DELETE FROM cluster_membership');
   });
-  await client.connect();
-  try {
+
+const createDatabase = (postgres: TemporalPostgres, name: string): Promise<boolean> =>
+  asSuperuser(postgres, 'postgres', async (client) => {
     const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [name]);
     if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`);
     return rowCount === 0;
+  });
+
+async function asSuperuser<T>(
+  { host, port, superuser, passwordFile }: TemporalPostgres,
+  database: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const password = (await readFile(passwordFile, 'utf8')).trim();
+  const client = new pg.Client({ host, port, user: superuser, password, database });
+  await client.connect();
+  try {
+    return await work(client);
   } finally {
     await client.end();
   }
