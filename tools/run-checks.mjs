@@ -18,13 +18,26 @@ const CHECKS = [
   { name: 'unused', command: ['knip'] },
   { name: 'unit', vitest: 'unit' },
   { name: 'integration', vitest: 'integration' },
-  { name: 'demo', command: ['node', '--enable-source-maps', 'tools/dist/start.js', '--once', '--fresh', '--data', '.data/demo-check'] },
+  {
+    name: 'demo',
+    command: [
+      'node',
+      '--enable-source-maps',
+      'tools/dist/start.js',
+      '--once',
+      '--fresh',
+      '--data',
+      '.data/demo-check',
+    ],
+  },
 ];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !CHECKS.some((check) => check.name === name));
 if (unknown.length > 0) {
-  console.error(`unknown check ${unknown.join(', ')}; there are: ${CHECKS.map((check) => check.name).join(' ')}`);
+  console.error(
+    `unknown check ${unknown.join(', ')}; there are: ${CHECKS.map((check) => check.name).join(' ')}`,
+  );
   process.exit(2);
 }
 
@@ -32,10 +45,21 @@ if (unknown.length > 0) {
 function run(check) {
   const report = join(OUT, `${check.name}.json`);
   const command = check.vitest
-    ? ['vitest', 'run', '--project', check.vitest, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+    ? [
+        'vitest',
+        'run',
+        '--project',
+        check.vitest,
+        '--reporter=default',
+        '--reporter=json',
+        `--outputFile.json=${report}`,
+      ]
     : check.command;
   const started = performance.now();
-  const { status } = spawnSync(command[0], command.slice(1), { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
+  const { status } = spawnSync(command[0], command.slice(1), {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const seconds = (performance.now() - started) / 1000;
   if (!check.vitest) return { passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1, seconds };
   const counts = readReport(report);
@@ -47,7 +71,11 @@ function run(check) {
 function readReport(file) {
   try {
     const report = JSON.parse(readFileSync(file, 'utf8'));
-    return { passed: report.numPassedTests, failed: report.numFailedTests, skipped: report.numPendingTests + (report.numTodoTests ?? 0) };
+    return {
+      passed: report.numPassedTests,
+      failed: report.numFailedTests,
+      skipped: report.numPendingTests + (report.numTodoTests ?? 0),
+    };
   } catch (error) {
     console.error(`no report of the tests: ${error.message}`);
     return { passed: 0, failed: 0, skipped: 0 };
@@ -64,7 +92,9 @@ for (const check of CHECKS.filter(({ name }) => wanted.length === 0 || wanted.in
 
 console.log('\ncheck         passed  failed  seconds');
 for (const { name, passed, failed, seconds } of results) {
-  console.log(`${name.padEnd(14)}${String(passed).padStart(5)}${String(failed).padStart(8)}${seconds.toFixed(1).padStart(9)}`);
+  console.log(
+    `${name.padEnd(14)}${String(passed).padStart(5)}${String(failed).padStart(8)}${seconds.toFixed(1).padStart(9)}`,
+  );
 }
 const sum = (key) => results.reduce((total, result) => total + result[key], 0);
 console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`);
