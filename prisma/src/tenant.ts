@@ -117,3 +117,22 @@ export function openTenantDoor(options: DoorOptions): TenantDoor {
     },
   };
 }
+
+/** A tenant's key-encryption key as it is stored: wrapped by the master key, so useless without it. */
+interface StoredTenantKey {
+  readonly keyId: string;
+  readonly wrapped: Uint8Array;
+}
+
+/** Reads a tenant's wrapped key through its own door: the one with that id, or the active one. */
+export function tenantKeys(
+  door: Pick<TenantDoor, 'tenant'>,
+): (tenantId: TenantId, keyId?: string) => Promise<StoredTenantKey | undefined> {
+  return async (tenantId, keyId) => {
+    const where = keyId === undefined ? { state: 'active' } : { keyId };
+    const row = await door
+      .tenant(tenantId)
+      .run((tx) => tx.tenantKey.findFirst({ where, orderBy: { createdAt: 'desc' } }));
+    return row ?? undefined;
+  };
+}

@@ -21,7 +21,7 @@ import {
 } from '@bulkhead/runtime/worker';
 import { createTenant, putAgent } from '@bulkhead/tenancy/admin';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
-import { newUlid } from '../../apps/api/src/ulid.js';
+import { newUlid } from '@bulkhead/runtime/ulid';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
 import { startMain } from '../support/processes.js';

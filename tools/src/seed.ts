@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { agentId, canonicalJson, tenantId, workspaceId } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { currentPolicy, publishPolicy } from '@bulkhead/policy/admin';
-import { openTenantDoor } from '@bulkhead/prisma/tenant';
+import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
@@ -36,13 +36,7 @@ export interface SeedOptions {
 /** Writes the two demo tenants through the capabilities, as an admin would. What is there already is not written again. */
 export async function seed(options: SeedOptions): Promise<DemoApiKeys> {
   const door = openTenantDoor({ url: options.appUrl, poolMax: 4, onError: () => undefined }); // a broken call throws itself
-  const keyRing = createKeyRing({
-    masterKeyPath: options.masterKeyPath,
-    loadTenantKey: (id) =>
-      door
-        .tenant(id)
-        .run(async (db) => (await db.tenantKey.findFirst({ where: { state: 'active' } })) ?? undefined),
-  });
+  const keyRing = createKeyRing({ masterKeyPath: options.masterKeyPath, loadTenantKey: tenantKeys(door) });
   const apiKeys = await readJson<DemoApiKeys>(options.apiKeysFile, {});
   try {
     for (const tenant of DEMO_TENANTS) {

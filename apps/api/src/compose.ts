@@ -1,17 +1,15 @@
 import type { Logger } from 'pino';
-import type { TenantId } from '@bulkhead/contract';
 import { openControlDoor } from '@bulkhead/prisma/control';
-import { openTenantDoor } from '@bulkhead/prisma/tenant';
-import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import { createAcceptRun } from '@bulkhead/runs/admin';
 import type { ApiConfig } from '@bulkhead/runtime/config';
 import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
-import type { KeyRing, WrappedTenantKey } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
 import { openTokenSource } from '@bulkhead/runtime/tokens';
+import { newUlid } from '@bulkhead/runtime/ulid';
 import { capabilities } from './capabilities.js';
 import type { ApiDeps } from './deps.js';
-import { newUlid } from './ulid.js';
 
 /** Connections of the control door: one look-up per request, and the listener has its own. */
 const CONTROL_POOL_MAX = 4;
@@ -55,17 +53,6 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
       await door.close();
       await control.close();
     },
-  };
-}
-
-/** Finds wrapped keys through the tenant's own door. */
-function tenantKeys(door: TenantDoor) {
-  return async (tenantId: TenantId, keyId?: string): Promise<WrappedTenantKey | undefined> => {
-    const where = keyId === undefined ? { state: 'active' } : { keyId };
-    const row = await door
-      .tenant(tenantId)
-      .run((tx) => tx.tenantKey.findFirst({ where, orderBy: { createdAt: 'desc' } }));
-    return row ?? undefined;
   };
 }
 

@@ -1,9 +1,12 @@
 import type { Logger } from 'pino';
-import type { Json, RunId, TenantId, ToolId } from '@bulkhead/contract';
+import type { RunId, TenantId } from '@bulkhead/contract';
+import type { JournalEntry } from '@bulkhead/journal/admin';
+import type { Approval, ApprovalPage } from '@bulkhead/policy/admin';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
 import type { Role } from '@bulkhead/tenancy/admin';
+import type { ToolInfo } from '@bulkhead/tool-gateway/admin';
 
 /** Injection token of ApiDeps: everything the API needs from outside, composed once in compose.ts. */
 export const API_DEPS = Symbol('ApiDeps');
@@ -14,8 +17,8 @@ export interface ApiDeps {
   readonly control: ControlDb;
   readonly acceptRun: AcceptRun;
   readonly approvals: ApprovalDesk;
-  readonly tools: { list(db: TenantDb): Promise<readonly ToolView[]> };
-  readonly journal: { list(db: TenantDb, runId: RunId): Promise<readonly JournalView[]> };
+  readonly tools: { list(db: TenantDb): Promise<readonly ToolInfo[]> };
+  readonly journal: { list(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]> };
   readonly readTokens: ReadTokens;
   readonly settings: ApiSettings;
   readonly log: Logger;
@@ -35,34 +38,11 @@ interface ReadTokens {
   system(): Promise<string | undefined>;
 }
 
-export interface ApprovalView {
-  readonly id: string;
-  readonly runId: RunId;
-  readonly toolId: ToolId;
-  readonly target: string;
-  readonly rule: string;
-  /** The exact arguments that an approval would allow, nothing else. */
-  readonly arguments: Json;
-  /** pending | approved | rejected */
-  readonly state: string;
-  readonly requestedBy: string;
-  readonly approvers: readonly string[];
-  readonly decidedBy: string | undefined;
-  readonly decidedAt: Date | undefined;
-  readonly reason: string | undefined;
-  readonly createdAt: Date;
-  readonly expiresAt: Date;
-}
-
 interface ApprovalDesk {
   list(
     db: TenantDb,
-    page: {
-      readonly first: number;
-      readonly after?: string | undefined;
-      readonly state?: string | undefined;
-    },
-  ): Promise<{ readonly nodes: readonly ApprovalView[]; readonly endCursor: string | undefined }>;
+    page: ApprovalPage,
+  ): Promise<{ readonly nodes: readonly Approval[]; readonly endCursor: string | undefined }>;
   /** @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver) */
   decide(
     db: TenantDb,
@@ -73,27 +53,5 @@ interface ApprovalDesk {
       readonly role: Role;
       readonly reason: string | undefined;
     },
-  ): Promise<ApprovalView>;
-}
-
-export interface ToolView {
-  readonly id: ToolId;
-  readonly version: number;
-  readonly enabled: boolean;
-  readonly description: string;
-  readonly adapter: string;
-  readonly effect: string;
-  readonly idempotency: string;
-  readonly inputSchema: Json;
-}
-
-export interface JournalView {
-  /** Place in the tenant's hash chain; undefined until it is sealed, usually within a second. */
-  readonly seq: number | undefined;
-  readonly kind: string;
-  readonly key: string | undefined;
-  readonly at: Date;
-  readonly body: Json;
-  /** Hex. */
-  readonly hash: string | undefined;
+  ): Promise<Approval>;
 }

@@ -1,16 +1,16 @@
 import type { HostId } from '@bulkhead/contract';
 import { createJournal } from '@bulkhead/journal/line';
 import { createPolicy } from '@bulkhead/policy/line';
+import { tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import type { HostConfig } from '@bulkhead/runtime/config';
 import { createKeyRing } from '@bulkhead/runtime/keys';
+import { newUlid } from '@bulkhead/runtime/ulid';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 import { createSecretBroker } from '@bulkhead/secret-broker/line';
 import { createAdapters, createToolGateway, createToolMatcher } from '@bulkhead/tool-gateway/line';
 import { bindActivities } from './host/activities.js';
 import type { Pulse } from './host/pulse.js';
-import { tenantKeys } from './host/tenant-keys.js';
-import { newUlid } from './host/ulid.js';
 
 export interface HostParts {
   readonly door: TenantDoor;

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
-import type { ApprovalView } from '../deps.js';
+import type { Approval as ApprovalView } from '@bulkhead/policy/admin';
 import { After, First } from '../graphql/page.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { ApprovalModel, ApprovalPageModel, ApprovalStateEnum } from './approval.model.js';

@@ -3,7 +3,8 @@ import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
-import type { ApiDeps, ApprovalView } from '../deps.js';
+import type { Approval as ApprovalView } from '@bulkhead/policy/admin';
+import type { ApiDeps } from '../deps.js';
 
 @Injectable()
 export class ApprovalService {

@@ -17,7 +17,7 @@ import type { Page, Run } from '@bulkhead/runs/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal, RequestContext } from '../auth/principal.js';
-import type { JournalView } from '../deps.js';
+import type { JournalEntry as JournalEntryView } from '@bulkhead/journal/admin';
 import { After, First } from '../graphql/page.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { StartRun, StartRunInput } from './run.input.js';
@@ -78,7 +78,10 @@ export class RunResolver {
   }
 
   @ResolveField(() => [JournalEntryModel], { description: 'What the run did and was refused, oldest first.' })
-  journal(@CurrentPrincipal() principal: Principal, @Parent() run: Run): Promise<readonly JournalView[]> {
+  journal(
+    @CurrentPrincipal() principal: Principal,
+    @Parent() run: Run,
+  ): Promise<readonly JournalEntryView[]> {
     return this.runs.journal(principal.tenantId, run.id as RunId);
   }
 

@@ -6,7 +6,8 @@ import { findRun, listRuns } from '@bulkhead/runs/admin';
 import type { Page, Run } from '@bulkhead/runs/admin';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
-import type { ApiDeps, JournalView } from '../deps.js';
+import type { JournalEntry as JournalEntryView } from '@bulkhead/journal/admin';
+import type { ApiDeps } from '../deps.js';
 import type { StartRun } from './run.input.js';
 
 @Injectable()
@@ -36,7 +37,7 @@ export class RunService {
     return listRuns(this.deps.door.tenant(tenantId), page);
   }
 
-  journal(tenantId: TenantId, runId: RunId): Promise<readonly JournalView[]> {
+  journal(tenantId: TenantId, runId: RunId): Promise<readonly JournalEntryView[]> {
     return this.deps.journal.list(this.deps.door.tenant(tenantId), runId);
   }
 

@@ -3,7 +3,7 @@ import { Query, Resolver } from '@nestjs/graphql';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
-import type { ToolView } from '../deps.js';
+import type { ToolInfo as ToolInfoView } from '@bulkhead/tool-gateway/admin';
 import { ToolModel } from './tool.model.js';
 import { ToolService } from './tool.service.js';
 
@@ -13,7 +13,7 @@ export class ToolResolver {
 
   @Query(() => [ToolModel])
   @Permission('tool:read')
-  tools(@CurrentPrincipal() principal: Principal): Promise<readonly ToolView[]> {
+  tools(@CurrentPrincipal() principal: Principal): Promise<readonly ToolInfoView[]> {
     return this.service.list(principal.tenantId);
   }
 }
