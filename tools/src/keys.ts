@@ -61,7 +61,8 @@ async function privateFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
 }
 
-async function once(path: string, make: () => string | Promise<string>): Promise<void> {
+/** Writes the file unless it is there. */
+export async function once(path: string, make: () => string | Promise<string>): Promise<void> {
   try {
     await readFile(path);
   } catch (error) {
