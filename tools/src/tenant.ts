@@ -1,0 +1,123 @@
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { BulkheadError, InvalidId, tenantId } from '@bulkhead/contract';
+import type { TenantId } from '@bulkhead/contract';
+import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
+import type { TenantDb } from '@bulkhead/prisma/tenant';
+import { loadApiConfig } from '@bulkhead/runtime/config';
+import { createKeyRing } from '@bulkhead/runtime/keys';
+import { createApiKey, createTenant, getTenant, ROLES } from '@bulkhead/tenancy/admin';
+import type { Role } from '@bulkhead/tenancy/admin';
+
+const HELP = `npm run tenant -- create ID --name NAME    makes a tenant and its first API key (role admin)
+npm run tenant -- key ID --role ROLE        makes another key; roles: ${ROLES.join(', ')}
+npm run tenant -- show ID
+
+A new tenant may do nothing until a policy allows it; it is served within seconds while \`control\` and \`host\` run.
+A key is shown this once: only its hash is stored.
+
+  --data DIR     data folder of the installation (default .data); BULKHEAD_CONFIG may name the API's file instead
+  --json         answers as JSON
+  --help         this text
+`;
+const ACTIVE_WITHIN_MS = 30_000;
+
+/** Something a person typed; the message is one line. */
+class Misuse extends Error {
+  override readonly name = 'Misuse';
+}
+
+type Answer = Record<string, string>;
+
+async function create(
+  db: TenantDb,
+  keys: Parameters<typeof createTenant>[1],
+  name: string | undefined,
+): Promise<Answer> {
+  if (name === undefined) throw new Misuse('give the tenant a name: --name "Acme Corporation"');
+  const { created } = await createTenant(db, keys, { name });
+  if (!created)
+    throw new Misuse(
+      `${db.tenantId} exists already; make another key with: npm run tenant -- key ${db.tenantId} --role admin`,
+    );
+  const { key } = await createApiKey(db, { name: 'first admin', role: 'admin' });
+  return { tenant: db.tenantId, status: await activeStatus(db), apiKey: key };
+}
+
+/** The control process registers the namespace; nobody tells us when, so this asks. */
+async function activeStatus(db: TenantDb): Promise<string> {
+  for (const until = Date.now() + ACTIVE_WITHIN_MS; Date.now() < until; await sleep(200)) {
+    const { status } = await getTenant(db);
+    if (status !== 'provisioning') return status;
+  }
+  return 'provisioning (is the control process running?)';
+}
+
+async function key(db: TenantDb, role: string | undefined): Promise<Answer> {
+  if (!ROLES.includes(role as Role)) throw new Misuse(`--role must be one of ${ROLES.join(', ')}`);
+  await getTenant(db); // or the key would belong to nobody
+  const made = await createApiKey(db, { name: `${role} by command`, role: role as Role });
+  return { tenant: db.tenantId, role: String(role), apiKey: made.key };
+}
+
+async function show(db: TenantDb): Promise<Answer> {
+  const { id, name, namespace, status, controlState } = await getTenant(db);
+  return { tenant: id, name, namespace, status, controlState };
+}
+
+function parseId(id: string | undefined): TenantId {
+  try {
+    return tenantId(id);
+  } catch (error) {
+    if (!(error instanceof InvalidId)) throw error;
+    throw new Misuse('ID must be 3 to 32 lower-case letters, digits and hyphens, beginning with a letter', {
+      cause: error,
+    });
+  }
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      name: { type: 'string' },
+      role: { type: 'string' },
+      data: { type: 'string', default: '.data' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const [command, id] = positionals;
+  if (values.help || command === undefined) return console.log(HELP);
+  const config = loadApiConfig(
+    process.env['BULKHEAD_CONFIG'] ?? join(resolve(values.data), 'config', 'api.json'),
+  );
+  const door = openTenantDoor({ url: config.database.url, poolMax: 4, onError: () => undefined }); // a broken call throws itself
+  try {
+    const db = door.tenant(parseId(id));
+    const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
+    const commands: Record<string, () => Promise<Answer>> = {
+      create: () => create(db, keyRing, values.name),
+      key: () => key(db, values.role),
+      show: () => show(db),
+    };
+    const run = commands[command];
+    if (!run) throw new Misuse(`unknown command ${command}; see --help`);
+    const answer = await run();
+    if (values.json) console.log(JSON.stringify(answer));
+    else for (const [field, value] of Object.entries(answer)) console.log(`${field.padEnd(13)} ${value}`);
+  } finally {
+    await door.close();
+  }
+}
+
+main().catch((error: unknown) => {
+  const plain =
+    error instanceof Misuse ||
+    error instanceof InvalidId ||
+    error instanceof BulkheadError ||
+    (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS');
+  console.error(plain ? (error as Error).message : error);
+  process.exit(1);
+});
