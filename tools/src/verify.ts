@@ -1,24 +1,47 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { verifyTenant } from '@bulkhead/journal/control';
 import type { TenantVerdict } from '@bulkhead/journal/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { loadControlConfig } from '@bulkhead/runtime/config';
 
-/**
- * `npm run verify`: checks every tenant's journal, from its first record to its head, and each effect against its
- * records. One line per tenant; exit code 0 only when all of it holds. Reads the installation in BULKHEAD_DATA
- * (default `.data`); the database must be running.
- */
+const HELP = `npm run verify [-- flags]    checks every tenant's journal, from its first record to its head, and each effect
+                             against its records. The installation's database must be running.
+
+  --data DIR     data folder of the installation (default .data); BULKHEAD_CONFIG may name control's file instead
+  --json         answers as JSON
+  --help         this text
+
+Exit code 0: all of it holds. 1: something does not, and the line says what and where. 2: it could not be checked.
+`;
+
+const holds = ({ chain, problems }: TenantVerdict): boolean => chain.ok && problems.length === 0;
+
 async function main(): Promise<number> {
-  const dataDir = process.env['BULKHEAD_DATA'] ?? '.data';
-  const { database } = loadControlConfig(join(dataDir, 'config', 'control.json'));
+  const { values } = parseArgs({
+    options: {
+      data: { type: 'string', default: '.data' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const file = process.env['BULKHEAD_CONFIG'] ?? join(resolve(values.data), 'config', 'control.json');
+  const { database } = loadControlConfig(file);
   const control = openControlDoor({ url: database.url, poolMax: 2, onError: () => undefined }); // a broken call throws itself
   try {
     const tenants = await control.query<{ id: string }>('SELECT id FROM tenants ORDER BY id');
     const verdicts: TenantVerdict[] = [];
-    for (const { id } of tenants) verdicts.push(await verifyTenant(control, id));
-    for (const verdict of verdicts) console.log(lineOf(verdict));
-    return verdicts.every((verdict) => verdict.chain.ok && verdict.problems.length === 0) ? 0 : 1;
+    for (const { id } of tenants) {
+      const verdict = await verifyTenant(control, id);
+      verdicts.push(verdict);
+      if (!values.json) console.log(lineOf(verdict));
+    }
+    if (values.json) console.log(JSON.stringify(verdicts.map(plain)));
+    return verdicts.every(holds) ? 0 : 1;
   } finally {
     await control.close();
   }
@@ -30,6 +53,16 @@ function lineOf({ tenantId, chain, problems }: TenantVerdict): string {
   if (problems.length > 0)
     return `${tenantId}: ${chain.records} records are whole, but ${problems.join('; ')}`;
   return `${tenantId}: ${chain.records} records, unbroken, head ${chain.head.toString('hex').slice(0, 16)}`;
+}
+
+/** Hashes as text, big numbers as numbers. */
+function plain(verdict: TenantVerdict): object {
+  const { tenantId, chain, problems } = verdict;
+  const { records } = chain;
+  const place = chain.ok
+    ? { head: chain.head.toString('hex') }
+    : { badSeq: Number(chain.badSeq), why: chain.why };
+  return { tenantId, ok: holds(verdict), records: Number(records), ...place, problems };
 }
 
 try {
