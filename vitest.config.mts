@@ -43,6 +43,16 @@ export default defineConfig({
           maxWorkers: 2,
         },
       },
+      {
+        ...shared,
+        test: {
+          // test/proofs/main.mjs runs it: a command of its own, not part of the tests
+          name: 'proofs',
+          include: ['test/proofs/all.proof.ts'],
+          globalSetup: ['test/support/servers.ts'],
+          hookTimeout: 60_000,
+        },
+      },
     ],
   },
 });

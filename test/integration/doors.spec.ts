@@ -6,13 +6,12 @@ import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import pg from 'pg';
+import { TENANTLESS } from '../support/catalog.js';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
 
 const ACME = tenantId('acme');
 const GLOBEX = tenantId('globex');
-/** Tables without a tenant: hosts are machines, platform_control is one row, the last is Prisma's own. */
-const TENANTLESS = ['hosts', 'platform_control', '_prisma_migrations'];
 
 describe('the two doors to the database', () => {
   let database: TestDatabase;

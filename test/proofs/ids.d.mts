@@ -1,0 +1,1 @@
+export declare const PROOF_IDS: readonly string[];
