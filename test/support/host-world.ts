@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, inject, vi } from 'vitest';
+import { agentId } from '@bulkhead/contract';
+import type { Json, RunId, TenantId } from '@bulkhead/contract';
+import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { createAcceptRun, findRun } from '@bulkhead/runs/admin';
+import type { Run } from '@bulkhead/runs/admin';
+import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
+import { createKeyRing } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
+import { newUlid } from '@bulkhead/runtime/ulid';
+import { workflowBundlePath } from '@bulkhead/workflows/bundle';
+import { hostMcpServers } from '../../tools/src/processes.js';
+import { freshDatabase } from './database.js';
+import type { TestDatabase } from './database.js';
+import { startDemoServices } from './demo-tenant.js';
+import type { DemoServices } from './demo-tenant.js';
+import { startMain } from './processes.js';
+import type { RunningMain } from './processes.js';
+
+/** Both mains as processes, real servers, real MCP server, the demo's helpdesk and scripted model. Nothing is faked. */
+export interface HostWorld {
+  readonly database: TestDatabase;
+  readonly door: TenantDoor;
+  readonly keyRing: KeyRing;
+  readonly services: DemoServices;
+  readonly dataDir: string;
+  startHost(): Promise<RunningMain>;
+  /** Accepts a run as the API would. */
+  accept(tenantId: TenantId, agent: string, input: Json): Promise<RunId>;
+  runOf(tenantId: TenantId, id: RunId): Promise<Run | undefined>;
+  until(tenantId: TenantId, id: RunId, state: string, timeoutMs?: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts the control process and the demo's services; hosts are the test's to start and stop. */
+export async function openHostWorld(options: {
+  readonly delayMs: number;
+  readonly maxCachedWorkflows?: number;
+}): Promise<HostWorld> {
+  const { keys, temporal } = inject('servers');
+  const database = await freshDatabase();
+  const dataDir = await mkdtemp(join(tmpdir(), 'bulkhead-host-'));
+  const door = openTenantDoor({ url: database.appUrl, poolMax: 8, onError: () => undefined });
+  const keyRing = createKeyRing({ masterKeyPath: keys.master, loadTenantKey: tenantKeys(door) });
+  const services = await startDemoServices({ delayMs: options.delayMs });
+  const server = {
+    address: temporal.address,
+    enforcesTokens: true,
+    tokensDir: join(dataDir, 'tokens'),
+  };
+  const control = await startMain('control', dataDir, {
+    role: 'control',
+    database: { url: database.controlUrl, poolMax: 8 },
+    temporal: server,
+    keys: { temporalSigning: keys.temporalSigning, envelopeSigning: keys.envelopeSigning },
+    log: { level: 'info' },
+  });
+  const signer = createEnvelopeSigner(keys.envelopeSigning);
+  const acceptRun = createAcceptRun({
+    signEnvelope: (envelope) => signer.sign(envelope),
+    newUlid: () => newUlid(Date.now()),
+    now: () => new Date(),
+  });
+  const runOf = (tenantId: TenantId, id: RunId): Promise<Run | undefined> =>
+    findRun(door.tenant(tenantId), id);
+  return {
+    database,
+    door,
+    keyRing,
+    services,
+    dataDir,
+    startHost: () =>
+      startMain('host', dataDir, {
+        role: 'host',
+        database: { url: database.appUrl, poolMax: 8 },
+        temporal: server,
+        keys: { master: keys.master, envelopePublic: keys.envelopePublic },
+        host: {
+          bundlePath: workflowBundlePath(),
+          dataDir: join(dataDir, 'host'),
+          mcpServers: hostMcpServers(),
+          ...(options.maxCachedWorkflows === undefined
+            ? {}
+            : { maxCachedWorkflows: options.maxCachedWorkflows }),
+        },
+        log: { level: 'debug' },
+      }),
+    async accept(tenantId, agent, input) {
+      const request = {
+        agentId: agentId(agent),
+        idempotencyKey: newUlid(Date.now()),
+        input,
+        actor: 'key:operator',
+      };
+      return (await acceptRun(door.tenant(tenantId), request)).runId;
+    },
+    runOf,
+    until: (tenantId, id, state, timeoutMs = 30_000) =>
+      vi.waitFor(async () => expect((await runOf(tenantId, id))?.state).toBe(state), {
+        timeout: timeoutMs,
+        interval: 50,
+      }),
+    async close() {
+      await control.stop();
+      await services.close();
+      await door.close();
+      await database.drop();
+      await rm(dataDir, { recursive: true });
+    },
+  };
+}
