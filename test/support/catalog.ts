@@ -7,7 +7,6 @@ export type RunSql = <Row>(sql: string, values?: unknown[]) => Promise<Row[]>;
 export const TENANTLESS = ['hosts', 'platform_control', '_prisma_migrations'];
 /** Unique across tenants on purpose: they are looked up before the tenant is known. Their values are random or names. */
 const GLOBAL_UNIQUE = ['api_keys_prefix_key', 'sessions_hash_key', 'tenants_namespace_key'];
-const TENANT = '(SELECT app_tenant() AS app_tenant)';
 
 export interface TenantTable {
   readonly name: string;
@@ -78,7 +77,8 @@ async function policyFaults(sql: RunSql, tables: readonly TenantTable[]): Promis
     .map(({ table, name, roles }) => `${table}: policy ${name} is for ${roles.join(', ')}`);
   for (const { name, tenantColumn } of tables) {
     const own = policies.filter((row) => row.table === name && row.roles.includes('bulkhead_app'));
-    const wanted = `(${tenantColumn} = ${TENANT})`;
+    // not (SELECT app_tenant()): that one is silent without a tenant as long as the table is empty
+    const wanted = `(${tenantColumn} = app_tenant())`;
     const fits = own.filter(
       (row) =>
         row.cmd === 'ALL' &&
