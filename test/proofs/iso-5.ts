@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
 import { tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { openTenantDoor } from '@bulkhead/prisma/tenant';

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, TenantCache } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { compilePolicy, PolicyDocumentSchema } from '@bulkhead/contract/policy';
 import type { CompiledPolicy, PolicyApproval, PolicyFacts } from '@bulkhead/contract/policy';
@@ -59,17 +59,13 @@ const HEADS_MAX = 2_000;
 
 export function createPolicy(deps: PolicyDeps): Policy {
   const nowMs = deps.nowMs ?? (() => performance.now());
-  const heads = new Map<string, { readonly head: Head | undefined; readonly untilMs: number }>();
+  const heads = new TenantCache<Head | undefined>({ max: HEADS_MAX, freshMs: HEAD_MS, nowMs });
 
   const headOf = async (tenantId: TenantId, profile: string, fresh: boolean): Promise<Head | undefined> => {
-    const slot = JSON.stringify([tenantId, profile]);
-    const known = heads.get(slot);
-    if (known && !fresh && known.untilMs > nowMs()) return known.head;
-    const head = await load(deps.door, tenantId, profile, known?.head);
-    heads.delete(slot);
-    const oldest = heads.size >= HEADS_MAX ? heads.keys().next().value : undefined;
-    if (oldest !== undefined) heads.delete(oldest);
-    heads.set(slot, { head, untilMs: nowMs() + HEAD_MS });
+    const known = heads.get(tenantId, [profile]);
+    if (known?.fresh && !fresh) return known.value;
+    const head = await load(deps.door, tenantId, profile, known?.value);
+    heads.set(tenantId, [profile], head);
     return head;
   };
 

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { BulkheadError, buildGrantId } from '@bulkhead/contract';
+import { BulkheadError, buildGrantId, TenantCache } from '@bulkhead/contract';
 import type { Envelope, GrantAnswer, GrantId, GrantRequest, TenantId } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { ToolSpec } from '@bulkhead/contract/schemas';
@@ -41,17 +41,14 @@ const CACHE_MAX = 1_000;
 
 export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
   const nowMs = deps.nowMs ?? (() => performance.now());
-  const cache = new Map<string, { readonly stored: StoredSecret; readonly untilMs: number }>();
+  const cache = new TenantCache<StoredSecret>({ max: CACHE_MAX, freshMs: CACHE_MS, nowMs });
 
   const read = async (tenantId: TenantId, name: string, version: number): Promise<StoredSecret> => {
-    const slot = JSON.stringify([tenantId, name, version]);
-    const known = cache.get(slot);
-    if (known && known.untilMs > nowMs()) return known.stored;
-    cache.delete(slot);
+    const known = cache.get(tenantId, [name, version]);
+    if (known?.fresh) return known.value;
+    cache.delete(tenantId, [name, version]);
     const stored = await deps.door.tenant(tenantId).run((tx) => storedSecret(tx, tenantId, name, version));
-    const oldest = cache.size >= CACHE_MAX ? cache.keys().next().value : undefined;
-    if (oldest !== undefined) cache.delete(oldest);
-    cache.set(slot, { stored, untilMs: nowMs() + CACHE_MS });
+    cache.set(tenantId, [name, version], stored);
     return stored;
   };
 

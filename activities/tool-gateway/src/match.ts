@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
+import { TenantCache } from '@bulkhead/contract';
 import type { Json, Reason, TenantId, ToolId } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { ToolSpec } from '@bulkhead/contract/schemas';
@@ -47,17 +48,13 @@ export function createMatcher(deps: {
   readonly nowMs?: () => number;
 }): Matcher {
   const nowMs = deps.nowMs ?? (() => performance.now());
-  const cache = new Map<string, { readonly tool: Tool | undefined; readonly untilMs: number }>();
+  const cache = new TenantCache<Tool | undefined>({ max: TOOLS_MAX, freshMs: TOOL_MS, nowMs });
 
   const toolOf = async (tenantId: TenantId, toolId: ToolId, fresh: boolean): Promise<Tool | undefined> => {
-    const slot = JSON.stringify([tenantId, toolId]);
-    const known = cache.get(slot);
-    if (known && !fresh && known.untilMs > nowMs()) return known.tool;
-    const tool = await load(deps.door, tenantId, toolId, known?.tool);
-    cache.delete(slot);
-    const oldest = cache.size >= TOOLS_MAX ? cache.keys().next().value : undefined;
-    if (oldest !== undefined) cache.delete(oldest);
-    cache.set(slot, { tool, untilMs: nowMs() + TOOL_MS });
+    const known = cache.get(tenantId, [toolId]);
+    if (known?.fresh && !fresh) return known.value;
+    const tool = await load(deps.door, tenantId, toolId, known?.value);
+    cache.set(tenantId, [toolId], tool);
     return tool;
   };
 

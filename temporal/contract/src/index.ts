@@ -23,6 +23,7 @@ export type {
   ToolId,
   WorkspaceId,
 } from './ids.js';
+export { TenantCache } from './tenant-cache.js';
 export { canonicalJson } from './canonical-json.js';
 export type { Json } from './canonical-json.js';
 export {

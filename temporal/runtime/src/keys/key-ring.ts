@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, TenantCache } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { decrypt, encrypt, KEY_BYTES } from './aes-gcm.js';
 import type { Bytes } from './aes-gcm.js';
@@ -40,20 +40,21 @@ const FORMAT = 1;
 export function createKeyRing(options: KeyRingOptions): KeyRing {
   const master = readMasterKey(options.masterKeyPath);
   const nowMs = options.nowMs ?? (() => performance.now());
-  const cache = new Map<string, { readonly keyId: string; readonly key: Bytes; readonly untilMs: number }>();
+  const cache = new TenantCache<{ readonly keyId: string; readonly key: Bytes }>({
+    max: CACHE_MAX,
+    freshMs: CACHE_MS,
+    nowMs,
+  });
 
   const load = async (tenantId: TenantId, keyId?: string) => {
-    const slot = `${tenantId}/${keyId ?? 'active'}`;
-    const known = cache.get(slot);
-    if (known && known.untilMs > nowMs()) return known;
-    cache.delete(slot);
+    const known = cache.get(tenantId, [keyId ?? null]);
+    if (known?.fresh) return known.value;
+    cache.delete(tenantId, [keyId ?? null]);
     const row = await options.loadTenantKey(tenantId, keyId);
     if (!row) throw unavailable(`tenant ${tenantId} has no key ${keyId ?? '(active)'}`);
     const key = guarded(() => decrypt(master, ['tenant-key', tenantId, row.keyId], row.wrapped), tenantId);
-    const entry = { keyId: row.keyId, key, untilMs: nowMs() + CACHE_MS };
-    const oldest = cache.size >= CACHE_MAX ? cache.keys().next().value : undefined;
-    if (oldest !== undefined) cache.delete(oldest);
-    cache.set(slot, entry);
+    const entry = { keyId: row.keyId, key };
+    cache.set(tenantId, [keyId ?? null], entry);
     return entry;
   };
 

@@ -1,0 +1,50 @@
+import type { TenantId } from './ids.js';
+
+/** What is remembered for one tenant; `fresh` until its time is over. */
+export interface Remembered<Value> {
+  readonly value: Value;
+  readonly fresh: boolean;
+}
+
+export interface TenantCacheOptions {
+  /** Entries at most, of all tenants together; the one set longest ago makes room. */
+  readonly max: number;
+  /** Milliseconds for which an entry is fresh. */
+  readonly freshMs: number;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+}
+
+/** Parts of a key below the tenant. JSON keeps their borders, so no separator inside one can imitate another key. */
+export type CacheKey = readonly (string | number | null)[];
+
+/**
+ * The one way to remember something of a tenant. The tenant leads the key, the entry carries it as well, and a read
+ * compares: what was remembered for one tenant is never answered to another.
+ */
+export class TenantCache<Value> {
+  private readonly entries = new Map<string, { tenantId: TenantId; value: Value; untilMs: number }>();
+
+  constructor(private readonly options: TenantCacheOptions) {}
+
+  get(tenantId: TenantId, key: CacheKey): Remembered<Value> | undefined {
+    const entry = this.entries.get(slotOf(tenantId, key));
+    if (entry?.tenantId !== tenantId) return undefined;
+    return { value: entry.value, fresh: entry.untilMs > this.options.nowMs() };
+  }
+
+  set(tenantId: TenantId, key: CacheKey, value: Value): void {
+    const { max, freshMs, nowMs } = this.options;
+    const slot = slotOf(tenantId, key);
+    this.entries.delete(slot); // the map's order is the order of setting
+    const oldest = this.entries.size >= max ? this.entries.keys().next().value : undefined;
+    if (oldest !== undefined) this.entries.delete(oldest);
+    this.entries.set(slot, { tenantId, value, untilMs: nowMs() + freshMs });
+  }
+
+  delete(tenantId: TenantId, key: CacheKey): void {
+    this.entries.delete(slotOf(tenantId, key));
+  }
+}
+
+const slotOf = (tenantId: TenantId, key: CacheKey): string => JSON.stringify([tenantId, ...key]);
