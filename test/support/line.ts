@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
@@ -131,8 +131,9 @@ export async function openLine(): Promise<LineUnderTest> {
   });
   const stop = new AbortController();
   const broker = createSecretBroker({ door, keyRing, newUlid });
+  const dataDir = mkdtempSync(join(tmpdir(), 'line-'));
   const { adapters, close: closeAdapters } = createAdapters({
-    mcp: { servers: {}, dataDir: mkdtempSync(join(tmpdir(), 'line-')), path: '' },
+    mcp: { servers: {}, dataDir, path: '' },
   });
   const tool = await startTool();
   const db = (tenant: string): TenantDb => door.tenant(tenantId(tenant));
@@ -190,6 +191,7 @@ export async function openLine(): Promise<LineUnderTest> {
     async close() {
       stop.abort();
       await closeAdapters();
+      rmSync(dataDir, { recursive: true });
       await tool.close();
       await door.close();
       await control.close();

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,10 @@ const pool = createMcpPool({
   },
 });
 const adapter = createMcpAdapter(pool);
-afterAll(() => pool.close());
+afterAll(async () => {
+  await pool.close();
+  rmSync(dataDir, { recursive: true });
+});
 
 const call = (
   tenant: TenantId,

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { createKeyRing } from './key-ring.js';
@@ -11,8 +11,15 @@ import type { KeyRing, WrappedTenantKey } from './key-ring.js';
 const ACME = tenantId('acme');
 const GLOBEX = tenantId('globex');
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
 function masterKeyFile(content = randomBytes(32).toString('base64'), mode = 0o600): string {
-  const path = join(mkdtempSync(join(tmpdir(), 'bulkhead-keys-')), 'master.key');
+  const folder = mkdtempSync(join(tmpdir(), 'bulkhead-keys-'));
+  folders.push(folder);
+  const path = join(folder, 'master.key');
   writeFileSync(path, content);
   chmodSync(path, mode);
   return path;
