@@ -2,8 +2,7 @@
 // `npm run proofs [-- ISO-1 ISO-4 ...] [--size ci|full] [--json FILE]`: what Bulkhead claims, shown. One line per id:
 // `ID  pass|fail|missing  figure  goal  N (min..max)`. The proofs run in vitest, for its servers and its source condition.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { PROOF_IDS } from './ids.mjs';
@@ -29,7 +28,8 @@ function options() {
 }
 
 const { ids, size, json } = options();
-const folder = mkdtempSync(join(tmpdir(), 'bulkhead-proofs-'));
+mkdirSync(join(ROOT, '.data'), { recursive: true });
+const folder = mkdtempSync(join(ROOT, '.data/proofs-'));
 const events = join(folder, 'events.jsonl');
 writeFileSync(events, '');
 const results = [];

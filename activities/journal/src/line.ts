@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BulkheadError } from '@bulkhead/contract';
 import type { CallKey, Json, OutcomeKind, Reason, RunId, TenantId, ToolId } from '@bulkhead/contract';
+import { decidedFor } from '@bulkhead/policy/line';
 import type { AllowDecision } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { AdmitAnswer, DecideAnswer, SettleAnswer } from './answers.js';
@@ -17,6 +18,12 @@ export interface Admission {
   readonly token: string;
   readonly secret: { readonly name: string; readonly version: number } | undefined;
 }
+
+/** The tickets made by this process: what a replaced guard makes up is not one of them. */
+const issued = new WeakSet<object>();
+
+/** Whether this room itself made that ticket. */
+export const isAdmission = (admission: Admission): boolean => issued.has(admission);
 
 /** Everything about one call that admit judges or writes down. */
 export interface Call {
@@ -115,6 +122,9 @@ export function createJournal(deps: JournalDeps): Journal {
 
   return {
     async admit(tenantId, decision, call) {
+      if (!decidedFor(tenantId, decision)) {
+        throw new BulkheadError('INTERNAL', { internal: 'admit got a decision that policy did not make' });
+      }
       const answer = AdmitAnswer.parse(
         await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
       );
@@ -155,7 +165,9 @@ function admissionOf(tenantId: TenantId, call: Call, secretVersion: number | nul
     secretName === undefined || secretVersion === null
       ? undefined
       : { name: secretName, version: secretVersion };
-  return { tenantId, key, toolId, host, token, secret } as Admission;
+  const admission = { tenantId, key, toolId, host, token, secret } as Admission;
+  issued.add(admission);
+  return admission;
 }
 
 function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Json } {
@@ -172,7 +184,11 @@ function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Js
   };
 }
 
-const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+/** A seal that did not seal must not be written down as if it had: only bytes are. */
+function base64(bytes: Uint8Array): string {
+  if (!(bytes instanceof Uint8Array)) throw new BulkheadError('INTERNAL', { internal: 'not a sealed value' });
+  return Buffer.from(bytes).toString('base64');
+}
 
 const isDatabaseAway = (error: unknown): boolean =>
   error instanceof BulkheadError && error.code === 'DATABASE_UNAVAILABLE';

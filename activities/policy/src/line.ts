@@ -28,6 +28,13 @@ export interface DenyDecision {
 }
 export type Decision = AllowDecision | DenyDecision;
 
+/** The tickets made by this process. The brand holds at compile time; this holds when a guard is replaced at run time. */
+const issued = new WeakMap<object, TenantId>();
+
+/** Whether that is an allow decision that this room itself made, for that tenant. */
+export const decidedFor = (tenantId: TenantId, decision: AllowDecision): boolean =>
+  issued.get(decision) === tenantId;
+
 export interface PolicyDeps {
   readonly door: Pick<TenantDoor, 'tenant'>;
   /** Monotonic milliseconds; the default is the process clock. */
@@ -78,7 +85,9 @@ export function createPolicy(deps: PolicyDeps): Policy {
       }
       const verdict = head.policy.evaluate(facts);
       if (verdict.kind === 'deny') return deny(head.version, verdict.rule, verdict.message);
-      return { ...verdict, profile, policyVersion: head.version } as AllowDecision;
+      const decision = { ...verdict, profile, policyVersion: head.version } as AllowDecision;
+      issued.set(decision, tenantId);
+      return decision;
     },
   };
 }

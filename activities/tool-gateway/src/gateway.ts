@@ -1,5 +1,6 @@
 import { BulkheadError, buildApprovalId } from '@bulkhead/contract';
 import type { CallAnswer, CallKey, CallRequest, Envelope, Json } from '@bulkhead/contract';
+import { isAdmission } from '@bulkhead/journal/line';
 import type { Admission, Call } from '@bulkhead/journal/line';
 import type { PolicyFacts } from '@bulkhead/policy/line';
 import { PURPOSES } from '@bulkhead/runtime/keys';
@@ -72,18 +73,27 @@ async function runCall(
   throw new BulkheadError('POLICY_MOVING', { internal: `policy or tool moved ${DECISIONS_MAX} times` });
 }
 
-/** From here on the effect has begun: whatever happens, it is settled. */
+/**
+ * From here on the effect has begun: whatever happens, it is settled.
+ * @throws BulkheadError INTERNAL when the ticket is not one, or the credential that the tool needs is not there.
+ */
 async function perform(
   deps: GatewayDeps,
   context: GatewayContext,
   matched: MatchedCall,
   admission: Admission,
 ): Promise<CallAnswer> {
+  if (!isAdmission(admission)) {
+    throw new BulkheadError('INTERNAL', { internal: 'the journal did not make this admission' });
+  }
   let lease: Lease | undefined;
   let ending: Ending;
   let fault: unknown;
   try {
     lease = await deps.broker.lease(admission);
+    if (admission.secret && typeof lease?.reveal !== 'function') {
+      throw new BulkheadError('SECRET_UNAVAILABLE', { internal: 'the broker gave no credential' });
+    }
     ending = await invoke(deps, context, matched, admission, lease);
   } catch (error) {
     // the lease failed: nothing was sent (invoke itself does not throw)

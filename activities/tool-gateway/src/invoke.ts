@@ -22,13 +22,22 @@ export async function invoke(
     idempotencyKey: idempotencyKey(admission.key),
     lease,
     signal: AbortSignal.any([context.signal, timeout]),
-    stillMine: deps.stillMine,
+    stillMine: () => saysYes(deps.stillMine),
   };
   try {
     return await dispatch(deps, { ...common, spec });
   } catch {
     // a bug in an adapter: nobody knows how far it came, and the error may quote the credential
     return { kind: 'unknown', message: 'The adapter failed.' };
+  }
+}
+
+/** Only a plain yes lets a byte out; an error here would reach a socket's event and end the process. */
+function saysYes(stillMine: () => boolean): boolean {
+  try {
+    return stillMine() === true;
+  } catch {
+    return false;
   }
 }
 
