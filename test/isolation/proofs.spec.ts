@@ -1,0 +1,56 @@
+import pg from 'pg';
+import { describe, expect, it } from 'vitest';
+import { watchCheckouts } from '../support/checkouts.js';
+import { freshDatabase } from '../support/database.js';
+import { PROOF_IDS } from '../proofs/ids.mjs';
+import type { Proof } from '../proofs/proof.js';
+import { run as fc7 } from '../proofs/fc-7.js';
+import { areaUnderCurve, run as iso2 } from '../proofs/iso-2.js';
+import { run as iso1 } from '../proofs/iso-1.js';
+import { run as iso3 } from '../proofs/iso-3.js';
+import { run as iso4 } from '../proofs/iso-4.js';
+import { run as iso5 } from '../proofs/iso-5.js';
+import { run as iso6 } from '../proofs/iso-6.js';
+import { run as iso7 } from '../proofs/iso-7.js';
+import { run as iso11 } from '../proofs/iso-11.js';
+
+/** The cheap proofs at a size that every test run can afford; `npm run proofs` runs them at theirs. */
+const CHEAP: Record<string, Proof> = {
+  'ISO-1': iso1,
+  'ISO-2': iso2,
+  'ISO-3': iso3,
+  'ISO-4': iso4,
+  'ISO-5': iso5,
+  'ISO-6': iso6,
+  'ISO-7': iso7,
+  'ISO-11': iso11,
+  'FC-7': fc7,
+};
+
+describe('the proofs', () => {
+  it.each(Object.entries(CHEAP))('%s holds at a tiny size', async (id, run) => {
+    expect(PROOF_IDS).toContain(id);
+    const result = await run({ size: 'tiny', progress: () => undefined });
+    expect(result, JSON.stringify(result.faults)).toMatchObject({ pass: true });
+    expect(result.n).toBeGreaterThan(0);
+  });
+
+  it('see a tenant that was left on a connection', async () => {
+    const database = await freshDatabase();
+    const pool = new pg.Pool({ connectionString: database.appUrl, max: 1 });
+    const watch = watchCheckouts();
+    await pool.query("SELECT set_config('app.tenant', 'acme', false)");
+    await pool.query('SELECT 1');
+    watch.stop();
+    await pool.end();
+    await database.drop();
+    expect(watch.seen()).toBe(2);
+    expect(watch.stale()).toHaveLength(1);
+  });
+
+  it('measure time so that equal is 0.5 and always slower is 1', () => {
+    expect(areaUnderCurve([1, 2, 3], [1.5, 2.5, 0.5])).toBeCloseTo(0.667, 2);
+    expect(areaUnderCurve([5, 6], [1, 2])).toBe(1);
+    expect(areaUnderCurve([1, 2], [5, 6])).toBe(0);
+  });
+});

@@ -1,0 +1,186 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { temporal } from '@temporalio/proto';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tenantId } from '@bulkhead/contract';
+import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
+import { demoApiKeys, startInstallation } from '../support/installation.js';
+import type { TestInstallation } from '../support/installation.js';
+import { formsOf, scan, withBytes } from '../support/secret-scan.js';
+import type { Hit } from '../support/secret-scan.js';
+
+/** SEC-1 in its first form: after the demo has run, the tools' credentials are in no place but their ciphertext. */
+const TENANTS = ['acme', 'globex'] as const;
+let installation: TestInstallation;
+/** Credentials of the tenants' tools: what agents use and must never see. */
+let credentials: Record<string, string>;
+/** Everything else that opens something. */
+let keys: Record<string, string>;
+
+beforeAll(async () => {
+  installation = await startInstallation();
+  const read = (...path: string[]): Promise<string> => readFile(join(installation.dataDir, ...path), 'utf8');
+  const services = await Promise.all(
+    ['helpdesk', 'scripted-model'].map(async (name) => {
+      const file = JSON.parse(await read('demo', `${name}.json`)) as { keys: Record<string, string> };
+      return Object.entries(file.keys).map(([tenant, key]) => [`${name} of ${tenant}`, key] as const);
+    }),
+  );
+  credentials = Object.fromEntries(services.flat());
+  const apiKeys = Object.entries(await demoApiKeys(installation)).flatMap(([tenant, roles]) =>
+    Object.entries(roles).map(([role, key]) => [`API key ${tenant} ${role}`, key] as const),
+  );
+  keys = Object.fromEntries(apiKeys);
+  for (const name of ['master.key', 'database-app.password', 'database-control.password']) {
+    keys[name] = (await read('keys', name)).trim();
+  }
+  keys['superuser password'] = (await read('postgres', 'superuser.password')).trim();
+}, 120_000);
+afterAll(async () => {
+  expect(await installation.stop()).toBe(0);
+});
+
+async function filesBelow(...path: string[]): Promise<string[]> {
+  const entries = await readdir(join(installation.dataDir, ...path), {
+    recursive: true,
+    withFileTypes: true,
+  });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+async function scanFiles(secrets: Record<string, string>, files: readonly string[]): Promise<Hit[]> {
+  const hits = await Promise.all(files.map(async (file) => scan(secrets, file, await readFile(file))));
+  return hits.flat();
+}
+
+/** Each history of a tenant, as the bytes that an export would hold and as JSON. */
+async function histories(tenant: string): Promise<{ id: string; bytes: Buffer; text: string }[]> {
+  const token = (await readFile(join(installation.dataDir, 'tokens', `${tenant}.read.jwt`), 'utf8')).trim();
+  const connection = openConnection({ address: installation.temporalAddress, token: () => token });
+  try {
+    const client = openTenantClient(connection, tenantId(tenant));
+    const found = [];
+    for await (const { workflowId } of client.workflow.list()) {
+      const history = await client.workflow.getHandle(workflowId).fetchHistory();
+      const bytes = Buffer.from(temporal.api.history.v1.History.encode(history).finish());
+      found.push({ id: workflowId, bytes, text: JSON.stringify(history) });
+    }
+    return found;
+  } finally {
+    await connection.close();
+  }
+}
+
+describe('a secret that leaks', () => {
+  it.each(TENANTS)('through the exported Temporal history of a run of %s: none', async (tenant) => {
+    const exported = await histories(tenant);
+    expect(exported.length).toBeGreaterThan(0);
+    const all = { ...credentials, ...keys };
+    const hits = exported.flatMap(({ id, bytes, text }) => [...scan(all, id, bytes), ...scan(all, id, text)]);
+    expect(hits).toEqual([]);
+  });
+
+  it('through any column of any table of any database: none', async () => {
+    const login = {
+      host: '127.0.0.1',
+      port: installation.postgresPort,
+      user: 'postgres',
+      password: keys['superuser password'],
+    };
+    const hits: Hit[] = [];
+    let rows = 0;
+    for (const database of ['bulkhead', 'temporal', 'temporal_visibility']) {
+      const client = new pg.Client({ ...login, database });
+      await client.connect();
+      const tables = await client.query<{ name: string }>(
+        "SELECT quote_ident(relname) AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+      );
+      for (const { name } of tables.rows) {
+        const found = await client.query<{ row: string }>(`SELECT t::text AS row FROM ${name} t`);
+        rows += found.rows.length;
+        for (const { row } of found.rows) {
+          hits.push(...scan({ ...credentials, ...keys }, `${database}.${name}`, withBytes(row)));
+        }
+      }
+      await client.end();
+    }
+    expect(rows).toBeGreaterThan(200);
+    expect(hits).toEqual([]);
+  });
+
+  it('through a log, a remembered fact or another file that processes write: none', async () => {
+    const written = [
+      ...(await filesBelow('logs')),
+      ...(await filesBelow('temporal', 'logs')),
+      ...(await filesBelow('host')),
+    ];
+    expect(written.length).toBeGreaterThan(6);
+    expect(await scanFiles({ ...credentials, ...keys }, written)).toEqual([]);
+    expect(scan({ ...credentials, ...keys }, 'what npm start printed', installation.output())).toEqual([]);
+  });
+
+  it.each(TENANTS)('through an answer of the GraphQL API to %s: none', async (tenant) => {
+    const { [tenant]: own } = await demoApiKeys(installation);
+    const query = `{
+      me { actor role tenant { id name } } tenants { id } agents { id inputSchema } tools { id inputSchema description }
+      runs(first: 50) { nodes { id state input result reason { message } journal { kind body hash } } }
+      approvals(first: 50) { nodes { id arguments target reason } } }`;
+    const response = await fetch(`${installation.apiUrl}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${own?.admin}` },
+      body: JSON.stringify({ query }),
+    });
+    const text = await response.text();
+    expect(text).toContain('support-triage');
+    expect(text).not.toContain('"errors"');
+    expect(scan({ ...credentials, ...keys }, 'GraphQL', text)).toEqual([]);
+  });
+
+  it('through the environment or the arguments of a process, which every process of the machine can read: none', async () => {
+    const hits: Hit[] = [];
+    let processes = 0;
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      try {
+        const seen = Buffer.concat([
+          await readFile(`/proc/${pid}/environ`),
+          await readFile(`/proc/${pid}/cmdline`),
+        ]);
+        if (!seen.includes(installation.dataDir)) continue;
+        processes += 1;
+        hits.push(...scan({ ...credentials, ...keys }, `process ${pid}`, seen));
+      } catch (error) {
+        // it ended meanwhile, or is a kernel thread or another user's
+        if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? ''))
+          throw error;
+      }
+    }
+    expect(processes).toBeGreaterThan(5);
+    expect(hits).toEqual([]);
+  });
+});
+
+describe('the scanner', () => {
+  it('finds a planted secret in each form, at any place and inside a bytea', () => {
+    for (let planted = 0; planted < 50; planted += 1) {
+      const secret = `hd_${randomBytes(18).toString('base64url')}`;
+      const before = randomBytes(planted % 7).toString('latin1');
+      for (const [form, text] of formsOf(secret)) {
+        expect(
+          scan({ secret }, 'here', `${before}${text} tail`).map((hit) => hit.form),
+          form,
+        ).toContain(form);
+      }
+      for (const shift of [0, 1, 2]) {
+        const around = Buffer.concat([
+          Buffer.from('user:x'.slice(0, 3 + shift)),
+          Buffer.from(`${secret}:tail`),
+        ]);
+        expect(scan({ secret }, 'here', around.toString('base64'))).not.toEqual([]);
+      }
+      const bytea = `(acme,"\\\\x${Buffer.from(`{"key":"${secret}"}`).toString('hex')}")`;
+      expect(scan({ secret }, 'here', withBytes(bytea)).map((hit) => hit.form)).toContain('raw');
+    }
+  });
+});
