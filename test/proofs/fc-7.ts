@@ -28,7 +28,11 @@ const BROKEN: Record<string, Behaviour | undefined> = {
   throws: () => {
     throw new Error('injected');
   },
-  rejects: () => Promise.reject(new Error('injected')),
+  rejects: () => {
+    const rejected = Promise.reject(new Error('injected'));
+    rejected.catch(() => undefined); // a caller that does not await it would end the process
+    return rejected;
+  },
   'returns undefined': () => undefined,
   'resolves to undefined': async () => undefined,
   'resolves to null': async () => null,

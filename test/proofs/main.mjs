@@ -72,7 +72,12 @@ const child = spawn(
   {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, BULKHEAD_PROOFS: JSON.stringify({ ids, size, events }) },
+    // the Node of the project first, as npm does it
+    env: {
+      ...process.env,
+      PATH: `${join(ROOT, 'node_modules/.bin')}:${process.env.PATH}`,
+      BULKHEAD_PROOFS: JSON.stringify({ ids, size, events }),
+    },
   },
 );
 let output = '';

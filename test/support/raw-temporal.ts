@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { defaultPayloadConverter } from '@temporalio/client';
 import type { Connection } from '@temporalio/client';
-import { defaultPayloadConverter } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import { ENVELOPE_HEADER } from '@bulkhead/contract';
 
