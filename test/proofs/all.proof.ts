@@ -12,13 +12,14 @@ const { ids, size, events } = JSON.parse(process.env['BULKHEAD_PROOFS'] ?? '{}')
 const tell = (event: object): void => appendFileSync(events, `${JSON.stringify(event)}\n`);
 
 async function attempt(id: string): Promise<ProofResult> {
-  const path = `./${id.toLowerCase()}.ts`;
-  const { run } = (await import(path)) as { run: Proof };
+  const { run } = (await import(fileOf(id))) as { run: Proof };
   return run({ size, progress: (line) => tell({ id, progress: line }) });
 }
 
-const built = (id: string): boolean =>
-  existsSync(fileURLToPath(new URL(`./${id.toLowerCase()}.ts`, import.meta.url)));
+/** Proofs stand here, the figures (B1, B2...) in test/bench. */
+const fileOf = (id: string): string =>
+  fileURLToPath(new URL(`${/^B\d/.test(id) ? '../bench' : '.'}/${id.toLowerCase()}.ts`, import.meta.url));
+const built = (id: string): boolean => existsSync(fileOf(id));
 
 for (const id of ids) {
   it(`proof ${id}`, { timeout: 900_000 }, async () => {

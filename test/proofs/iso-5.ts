@@ -61,6 +61,12 @@ async function seed(database: TestDatabase, tenants: readonly TenantId[]): Promi
   );
 }
 
+interface Row {
+  readonly tenantId: string;
+  readonly name: string;
+}
+const READ = { name: 'iso_5', text: 'SELECT tenant_id AS "tenantId", name FROM workspaces' };
+
 class Thrown extends Error {}
 
 /** One query of one tenant; returns what was wrong with it. */
@@ -72,6 +78,7 @@ async function step(
 ): Promise<string | undefined> {
   const db = door.tenant(id);
   const dice = random.below(1_000);
+  if (dice < 350) return wrongRows(id, await db.read<Row>(READ, []).catch(away));
   if (dice < 700) return wrongRows(id, await db.run((tx) => tx.workspace.findMany()).catch(away));
   if (dice < 850) return foreignCall(db);
   if (dice < 985) return mustFail(db, dice % 2 === 0 ? throwing(id) : brokenSql);
@@ -86,10 +93,7 @@ function away(error: unknown): undefined {
   if (code !== 'DATABASE_UNAVAILABLE') throw error;
 }
 
-function wrongRows(
-  id: TenantId,
-  rows: readonly { tenantId: string; name: string }[] | undefined,
-): string | undefined {
+function wrongRows(id: TenantId, rows: readonly Row[] | undefined): string | undefined {
   if (rows === undefined) return undefined;
   const right = rows.length === 3 && rows.every((row) => row.tenantId === id && row.name === id);
   return right ? undefined : `${id} was answered ${JSON.stringify(rows)}`;

@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { PROOF_IDS } from './ids.mjs';
+import { BENCH_IDS, PROOF_IDS } from './ids.mjs';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 const SIZES = ['tiny', 'ci', 'full'];
@@ -14,10 +14,15 @@ function options() {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { size: { type: 'string', default: 'ci' }, json: { type: 'string' } },
+      options: {
+        bench: { type: 'boolean', default: false },
+        size: { type: 'string', default: 'ci' },
+        json: { type: 'string' },
+      },
     });
-    const ids = positionals.length > 0 ? positionals.map((id) => id.toUpperCase()) : PROOF_IDS;
-    const unknown = ids.filter((id) => !PROOF_IDS.includes(id));
+    const known = values.bench ? BENCH_IDS : PROOF_IDS;
+    const ids = positionals.length > 0 ? positionals.map((id) => id.toUpperCase()) : known;
+    const unknown = ids.filter((id) => !known.includes(id));
     if (unknown.length > 0) throw new Error(`there is no proof ${unknown.join(', ')}`);
     if (!SIZES.includes(values.size)) throw new Error(`--size is one of ${SIZES.join(', ')}`);
     return { ids, ...values };
