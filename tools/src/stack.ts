@@ -6,3 +6,4 @@ export { assertFree, configuredPorts, freePort, PORTS } from './ports.js';
 export { writeConfigFiles } from './config-files.js';
 export type { ConfigFiles, InstallationSettings, McpServer } from './config-files.js';
 export { createHelpdesk } from './demo/helpdesk.js';
+export { hostMcpServers, startProcess } from './processes.js';
