@@ -26,7 +26,7 @@ interface WireConnection {
 
 /** Prepares the first half of every read on a new connection, before anybody gets it. A pool's `verify`. */
 export function prepareReads(client: pg.PoolClient, done: (error?: Error) => void): void {
-  client.query({ ...SET_TENANT, values: [''] }).then(() => done(), done);
+  client.query({ ...SET_TENANT, values: [''] }, (error: Error | null) => done(error ?? undefined));
 }
 
 /**

@@ -44,14 +44,18 @@ describe('the one-trip read of the tenant door', () => {
 
   it('refuses to write, and works on after each kind of error', async () => {
     const bad = [
-      { name: 'w1', text: "UPDATE workspaces SET name = 'x'" },
-      { name: 'w2', text: "INSERT INTO workspaces VALUES ('globex', 'x', 'x')" },
-      { name: 'w3', text: 'SELECT id FROM workspaces WHERE 1 / (length(id) - length(id)) = 1' },
-      { name: 'w4', text: 'SELECT nothing FROM nowhere' },
-      { name: 'w5', text: 'SELECT 1; SELECT 2' },
+      { name: 'w1', code: '25006', text: "UPDATE workspaces SET name = 'x'" },
+      { name: 'w2', code: '25006', text: "INSERT INTO workspaces VALUES ('globex', 'x', 'x')" },
+      {
+        name: 'w3',
+        code: '22012',
+        text: 'SELECT id FROM workspaces WHERE 1 / (length(id) - length(id)) = 1',
+      },
+      { name: 'w4', code: '42P01', text: 'SELECT nothing FROM nowhere' },
+      { name: 'w5', code: '42601', text: 'SELECT 1; SELECT 2' },
     ];
-    for (const statement of [...bad, ...bad]) {
-      await expect(door.tenant(GLOBEX).read(statement, []), statement.text).rejects.toThrow();
+    for (const { code, ...statement } of [...bad, ...bad]) {
+      await expect(door.tenant(GLOBEX).read(statement, []), statement.text).rejects.toMatchObject({ code });
       expect(await door.tenant(GLOBEX).read(ALL, [])).toHaveLength(1);
     }
   });

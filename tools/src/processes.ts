@@ -9,9 +9,9 @@ const require = createRequire(import.meta.url);
 
 /** Bulkhead's own processes and the demo's services: where their compiled mains are. */
 export const MAINS = {
-  api: fileURLToPath(import.meta.resolve('@bulkhead/api')),
-  host: fileURLToPath(import.meta.resolve('@bulkhead/worker/host')),
-  control: fileURLToPath(import.meta.resolve('@bulkhead/worker/control')),
+  api: require.resolve('@bulkhead/api'),
+  host: require.resolve('@bulkhead/worker/host'),
+  control: require.resolve('@bulkhead/worker/control'),
   helpdesk: fileURLToPath(new URL('../dist/demo/helpdesk.js', import.meta.url)),
   'scripted-model': fileURLToPath(new URL('../dist/demo/scripted-model.js', import.meta.url)),
 } as const;
