@@ -344,4 +344,14 @@ BEGIN
   RETURN CASE WHEN FOUND THEN '{"kind":"ok"}'::jsonb ELSE '{"kind":"fenced"}'::jsonb END;
 END $$;
 
+-- What a session of the role could put in pg_temp must not stand in for a table or function of ours. And a plan that was made
+-- while a table was empty would scan it for as long as the connection lives: every look-up here has an index.
+DO $$
+DECLARE f text;
+BEGIN
+  FOREACH f IN ARRAY ARRAY['admit', 'settle', 'decide', 'accept_run', 'decide_approval', 'publish_policy'] LOOP
+    EXECUTE format('ALTER FUNCTION %I(jsonb) SET search_path = public, pg_temp SET enable_seqscan = off', f);
+  END LOOP;
+END $$;
+
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO bulkhead_app;
