@@ -88,7 +88,11 @@ describe('Ctrl-C', () => {
 });
 
 /** One line for a person and a non-zero exit: no stack, nothing left running. */
-async function refuses(args: readonly string[], env: Record<string, string>, line: RegExp): Promise<void> {
+async function expectRefusal(
+  args: readonly string[],
+  env: Record<string, string>,
+  line: RegExp,
+): Promise<void> {
   const { output, exit } = launch(args, env);
   expect(await exit, output()).toBe(1);
   const lines = output().trim().split('\n');
@@ -103,7 +107,7 @@ describe('a start that cannot be', () => {
     await new Promise((resolve) => taken.once('listening', resolve));
     const { port } = taken.address() as AddressInfo;
     const line = new RegExp(`port ${port} \\(API\\) is taken.*BULKHEAD_API_PORT`);
-    await refuses(['--data', dataDir], { BULKHEAD_API_PORT: String(port) }, line);
+    await expectRefusal(['--data', dataDir], { BULKHEAD_API_PORT: String(port) }, line);
     taken.close();
   });
 
@@ -128,7 +132,7 @@ describe('a start that cannot be', () => {
     ],
     ['an unknown flag', ['--onse'], {}, /--onse/],
   ])('says so in one line: %s', async (_, args, env, line) => {
-    await refuses([...args, '--data', dataDir], env, line);
+    await expectRefusal([...args, '--data', dataDir], env, line);
   });
 });
 

@@ -39,7 +39,7 @@ beforeAll(async () => {
   keys['superuser password'] = (await read('postgres', 'superuser.password')).trim();
 }, 120_000);
 afterAll(async () => {
-  expect(await installation.stop()).toBe(0);
+  await installation.stop();
 });
 
 async function filesBelow(...path: string[]): Promise<string[]> {
