@@ -38,6 +38,8 @@ export interface Installation {
   readonly apiUrl: string;
   readonly apiKeys: DemoApiKeys;
   readonly modelIsScripted: boolean;
+  /** false with a Temporal of one's own: its UI is where it always was. */
+  readonly servesTemporalUi: boolean;
   /** Stops what was started, newest first. Safe to call twice, and while the start is still going on. */
   stop(): Promise<void>;
 }
@@ -90,7 +92,13 @@ async function start(
   });
   const { endpoints, apiKeys } = await startDemoServices(options, keys, configs, started);
   await startBulkhead(options, configs, started);
-  return { apiUrl: publicUrl, apiKeys, modelIsScripted: endpoints.modelName === SCRIPTED_MODEL, stop };
+  return {
+    apiUrl: publicUrl,
+    apiKeys,
+    modelIsScripted: endpoints.modelName === SCRIPTED_MODEL,
+    servesTemporalUi: temporal.uiAddress !== undefined,
+    stop,
+  };
 }
 
 /** All of them first: a taken port is told before anything was started. */
