@@ -191,7 +191,9 @@ async function initCluster(
     await rm(cluster, { recursive: true, force: true });
     const said = String((error as { stderr?: Buffer }).stderr ?? error);
     throw new PostgresFailed(
-      /No space left/.test(said) ? 'the disk is full' : `initdb failed: ${said.trim().split('\n').at(-1)}`,
+      /No space left|free disk space/.test(said)
+        ? 'the disk is full'
+        : `initdb failed: ${said.trim().split('\n').at(-1)}`,
       { cause: error },
     );
   } finally {

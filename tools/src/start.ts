@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
@@ -98,8 +98,11 @@ async function main(): Promise<number> {
     else say('\nCtrl-C stops everything.');
   });
   told.catch((error: unknown) => {
-    if (!interrupted) console.error(describe(error));
-    ending.resolve(interrupted ? 0 : 1);
+    if (interrupted) return ending.resolve(0);
+    void explain(error, dataDir).then((line) => {
+      console.error(line);
+      ending.resolve(1);
+    });
   });
   const code = await ending.promise;
   await installation.stop();
@@ -113,11 +116,27 @@ async function clear(dataDir: string): Promise<void> {
   }
 }
 
+const DISK_FULL = 'the disk is full: free some space and start again';
+const FREE_BYTES_MIN = 1024 * 1024;
+
+/** A full disk shows itself in whatever part hits it first, so a failed start is asked for it before anything else. */
+async function explain(error: unknown, dataDir: string): Promise<string> {
+  try {
+    const { bavail, bsize } = await statfs(dataDir);
+    if (bavail * bsize < FREE_BYTES_MIN) return DISK_FULL;
+    const log = await readFile(join(dataDir, 'logs', 'postgres.log'), 'utf8');
+    if (/No space left on device/.test(log.slice(-4_000))) return DISK_FULL;
+  } catch {
+    // no such folder or log: then it is not the disk
+  }
+  return describe(error);
+}
+
 /** One line for a person; the stack only when the error is a bug of ours. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC') return 'the disk is full: free some space and start again';
+  if (code === 'ENOSPC') return DISK_FULL;
   const known = [
     'AlreadyRunning',
     'PortProblem',
