@@ -10,6 +10,8 @@ import { excerpt } from './http.js';
 import { CLIENT_INFO } from './mcp-pool.js';
 import type { McpPool } from './mcp-pool.js';
 
+const TOO_LARGE = 'The answer of the tool is too large.';
+
 /** Tools of MCP servers: a stdio child of the tenant's own, or a streamable HTTP server. */
 export function createMcpAdapter(pool: McpPool): Adapter<McpTool> {
   return async (invocation) => {
@@ -32,12 +34,16 @@ export function createMcpAdapter(pool: McpPool): Adapter<McpTool> {
 }
 
 /** A client for this one call: the credential lives in the lease and must not stay in a pooled connection. */
-async function overHttp(invocation: Invocation<McpTool>, progress: { sent: boolean }): Promise<Ending> {
+async function overHttp(outer: Invocation<McpTool>, progress: { sent: boolean }): Promise<Ending> {
+  // The SDK swallows an error in the answer's stream and would wait for the rest until the call's timeout: a flood has
+  // to end the call itself.
+  const flood = new AbortController();
+  const invocation = { ...outer, signal: AbortSignal.any([outer.signal, flood.signal]) };
   const { url, signal } = invocation;
   if (!url) return { kind: 'not_sent', refusal: 'denied', message: 'The server has no destination.' };
   const client = new Client(CLIENT_INFO);
   const transport = new StreamableHTTPClientTransport(url, {
-    fetch: boundedFetch(invocation),
+    fetch: boundedFetch(invocation, () => flood.abort()),
     reconnectionOptions: {
       maxRetries: 0,
       initialReconnectionDelay: 1_000,
@@ -49,13 +55,16 @@ async function overHttp(invocation: Invocation<McpTool>, progress: { sent: boole
     // the SDK's class and its own interface differ under exactOptionalPropertyTypes (sessionId)
     await client.connect(transport as Transport, { signal });
     return await call(client, invocation, progress);
+  } catch (error) {
+    if (flood.signal.aborted) return failed(TOO_LARGE);
+    throw error;
   } finally {
     await client.close();
   }
 }
 
 /** No redirects, our credential only, and a bounded answer. */
-function boundedFetch(invocation: Invocation<McpTool>): FetchLike {
+function boundedFetch(invocation: Invocation<McpTool>, onFlood: () => void): FetchLike {
   const { spec, signal } = invocation;
   return async (input, init) => {
     const headers = new Headers(init?.headers);
@@ -73,8 +82,9 @@ function boundedFetch(invocation: Invocation<McpTool>): FetchLike {
       new TransformStream<Uint8Array, Uint8Array>({
         transform(chunk, controller) {
           left -= chunk.length;
-          if (left < 0) controller.error(new Error('the answer is too large'));
-          else controller.enqueue(chunk);
+          if (left >= 0) return controller.enqueue(chunk);
+          onFlood();
+          controller.error(new Error(TOO_LARGE));
         },
       }),
     );
@@ -102,7 +112,7 @@ async function call(
 /** The one place where an MCP result gets its meaning. */
 export function classifyMcpResult(result: Record<string, unknown>, answerBytesMax: number): Ending {
   if (Buffer.byteLength(JSON.stringify(result)) > answerBytesMax) {
-    return failed('The answer of the tool is too large.');
+    return failed(TOO_LARGE);
   }
   if (result['isError'] === true) return failed(`The tool failed: ${excerpt(textOf(result))}`);
   const value = result['structuredContent'] ?? { content: result['content'] ?? [] };

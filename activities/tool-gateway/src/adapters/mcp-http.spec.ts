@@ -1,0 +1,115 @@
+import { createServer } from 'node:http';
+import type { IncomingHttpHeaders, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { tenantId } from '@bulkhead/contract';
+import { McpToolSpec } from '@bulkhead/contract/schemas';
+import { createMcpAdapter } from './mcp.js';
+import { createMcpPool } from './mcp-pool.js';
+
+/** The official SDK's own server over streamable HTTP, on a real socket. */
+let server: Server;
+let url: URL;
+const seen: IncomingHttpHeaders[] = [];
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    seen.push(request.headers);
+    const mcp = new McpServer({ name: 'office', version: '1' });
+    mcp.registerTool('add', { inputSchema: { a: z.number(), b: z.number() } }, ({ a, b }) => ({
+      content: [{ type: 'text', text: String(a + b) }],
+    }));
+    mcp.registerTool('flood', { inputSchema: {} }, () => ({
+      content: [{ type: 'text', text: 'x'.repeat(1_000_000) }],
+    }));
+    mcp.registerTool('die', { inputSchema: {} }, () => {
+      request.socket.destroy();
+      return { content: [] };
+    });
+    // stateless: one server per request, as the SDK's own example does it
+    const transport = new StreamableHTTPServerTransport();
+    response.on('close', () => void mcp.close());
+    mcp.connect(transport as Transport).then(
+      () => transport.handleRequest(request, response),
+      (error: Error) => response.destroy(error),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+const pool = createMcpPool({ dataDir: '/nonexistent', path: '', servers: {} });
+const adapter = createMcpAdapter(pool);
+const call = (tool: string, args: object = {}, over: object = {}) =>
+  adapter({
+    tenantId: tenantId('acme'),
+    spec: McpToolSpec.parse({
+      description: 'x',
+      inputSchema: {},
+      effect: 'write',
+      idempotency: 'none',
+      adapter: 'mcp',
+      server: { url: url.href },
+      tool,
+    }),
+    args: { ...args },
+    url,
+    idempotencyKey: 'bh-1',
+    lease: undefined,
+    signal: AbortSignal.timeout(10_000),
+    stillMine: () => true,
+    ...over,
+  });
+
+describe('MCP over streamable HTTP', () => {
+  it('calls a tool of a real server and returns what it said', async () => {
+    expect(await call('add', { a: 19, b: 23 })).toMatchObject({ kind: 'answered', outcome: 'ok' });
+    expect(JSON.stringify(await call('add', { a: 19, b: 23 }))).toContain('42');
+  });
+
+  it('takes a refusal of the server as an answer', async () => {
+    expect(await call('no_such_tool')).toMatchObject({ kind: 'answered', outcome: 'tool_failed' });
+    expect(await call('add', { a: 'one' })).toMatchObject({ kind: 'answered', outcome: 'tool_failed' });
+  });
+
+  it('attack: an answer far above the limit is cut at once', async () => {
+    const began = performance.now();
+    expect(await call('flood')).toMatchObject({
+      kind: 'answered',
+      outcome: 'tool_failed',
+      message: 'The answer of the tool is too large.',
+    });
+    // by the flood itself, not by the call's timeout of 10 s
+    expect(performance.now() - began).toBeLessThan(5_000);
+  });
+
+  it('a server that dies in the middle of a call leaves its outcome unknown', async () => {
+    expect(await call('die')).toMatchObject({ kind: 'unknown' });
+  });
+
+  it('a server that is not there was sent nothing', async () => {
+    const away = new URL('http://127.0.0.1:1/mcp');
+    expect(await call('add', { a: 1, b: 1 }, { url: away })).toMatchObject({ kind: 'not_sent' });
+  });
+
+  it('a host that may no longer act sends no call', async () => {
+    const before = seen.length;
+    expect(await call('add', { a: 1, b: 1 }, { stillMine: () => false })).toMatchObject({ kind: 'not_sent' });
+    expect(seen.length).toBe(before);
+  });
+
+  it('attack: the server asks for more than the declared slot, and no header of ours tells it anything', () => {
+    for (const headers of seen) {
+      expect(Object.keys(headers)).not.toContain('cookie');
+      expect(headers.authorization).toBeUndefined();
+    }
+  });
+});
