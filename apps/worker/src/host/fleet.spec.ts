@@ -46,6 +46,31 @@ describe('the fleet', () => {
     expect(fleet.serving()).toEqual([]);
   });
 
+  it('a tenant that leaves and comes back while its Worker drains gets the next one only after the drain', async () => {
+    const roster = new Set([ACME]);
+    const drained = Promise.withResolvers<void>();
+    let started = 0;
+    const fleet = createFleet({
+      tokens: { tenants: async () => [...roster] },
+      log: pino({ level: 'silent' }),
+      supervise: () => {
+        started += 1;
+        return { renewToken: async () => undefined, stop: () => drained.promise };
+      },
+    });
+    await fleet.adjustOnce();
+    roster.delete(ACME);
+    await fleet.adjustOnce();
+    roster.add(ACME);
+    await fleet.adjustOnce();
+    expect(started).toBe(1);
+    drained.resolve();
+    await drained.promise;
+    await new Promise(setImmediate);
+    await fleet.adjustOnce();
+    expect(started).toBe(2);
+  });
+
   it('one tenant’s broken token keeps nobody else from being renewed or started', async () => {
     const { roster, events, broken, fleet } = stage();
     roster.add(GLOBEX);

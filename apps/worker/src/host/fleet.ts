@@ -20,6 +20,8 @@ export interface Fleet {
 /** One Worker per tenant, each with its own supervisor. */
 export function createFleet({ tokens, supervise, log }: FleetDeps): Fleet {
   const workers = new Map<TenantId, SupervisedWorker>();
+  /** Still draining. A tenant that comes back waits for it: two Workers of one queue in one process are refused. */
+  const leaving = new Map<TenantId, Promise<void>>();
 
   const renew = async (tenantId: TenantId, worker: SupervisedWorker): Promise<void> => {
     try {
@@ -37,14 +39,21 @@ export function createFleet({ tokens, supervise, log }: FleetDeps): Fleet {
         if (wanted.has(tenantId)) continue;
         workers.delete(tenantId);
         // a drain takes as long as the longest call: it must not hold up the others
-        void worker.stop().then(() => log.info({ tenantId }, 'no longer serving'));
+        const drained = worker.stop().finally(() => leaving.delete(tenantId));
+        leaving.set(tenantId, drained);
+        drained.then(
+          () => log.info({ tenantId }, 'no longer serving'),
+          (error: unknown) => log.warn({ tenantId, error }, 'a Worker ended badly'),
+        );
       }
       await Promise.all([...workers].map(([tenantId, worker]) => renew(tenantId, worker)));
-      for (const tenantId of wanted) if (!workers.has(tenantId)) workers.set(tenantId, supervise(tenantId));
+      for (const tenantId of wanted) {
+        if (!workers.has(tenantId) && !leaving.has(tenantId)) workers.set(tenantId, supervise(tenantId));
+      }
     },
     serving: () => [...workers.keys()],
     async stop() {
-      await Promise.all([...workers.values()].map((worker) => worker.stop()));
+      await Promise.all([...[...workers.values()].map((worker) => worker.stop()), ...leaving.values()]);
       workers.clear();
     },
   };
