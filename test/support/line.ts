@@ -45,6 +45,8 @@ interface ScriptedTool {
   readonly host: string;
   readonly requests: ToolRequest[];
   answer: (request: ToolRequest) => Json | 'hang' | 'drop' | Promise<Json>;
+  /** Overrides `answer`: status and body as they go on the wire. */
+  raw: ((request: ToolRequest) => { readonly status: number; readonly body: string }) | undefined;
   close(): Promise<void>;
 }
 
@@ -61,6 +63,10 @@ async function startTool(): Promise<ScriptedTool> {
         body: text === '' ? null : (JSON.parse(text) as Json),
       };
       requests.push(request);
+      if (tool.raw) {
+        const { status, body } = tool.raw(request);
+        return response.writeHead(status).end(body);
+      }
       const answer = await tool.answer(request);
       if (answer === 'drop') incoming.socket.destroy();
       else if (answer !== 'hang') response.end(JSON.stringify(answer));
@@ -73,6 +79,7 @@ async function startTool(): Promise<ScriptedTool> {
     host,
     requests,
     answer: () => ({ done: true }),
+    raw: undefined,
     async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -93,6 +100,12 @@ interface CallOptions extends Partial<GatewayContext> {
   readonly grant?: boolean;
 }
 
+/** Parts of a host that a test breaks. */
+interface FaultyParts {
+  readonly door?: Pick<TenantDoor, 'tenant'>;
+  readonly keyRing?: Pick<KeyRing, 'seal' | 'open'>;
+}
+
 export interface LineUnderTest {
   readonly database: TestDatabase;
   readonly door: TenantDoor;
@@ -102,7 +115,7 @@ export interface LineUnderTest {
   readonly tool: ScriptedTool;
   db(tenant: string): TenantDb;
   /** A new worker host; `fence` is what the control process does when its beat stands still. */
-  newHost(): Promise<Host>;
+  newHost(faulty?: FaultyParts): Promise<Host>;
   fence(host: Host): Promise<void>;
   newRun(tenant: string): Promise<Envelope>;
   publish(tenant: string, rules: readonly Json[]): Promise<void>;
@@ -140,10 +153,10 @@ export async function openLine(): Promise<LineUnderTest> {
   for (const tenant of ['acme', 'globex']) await prepareTenant(db(tenant), keyRing, tool);
   await database.asOwner("UPDATE tenants SET status = 'active'");
 
-  const newHost = async (): Promise<Host> => {
+  const newHost = async (faulty: FaultyParts = {}): Promise<Host> => {
     const id = `host-${randomUUID()}`;
     await door.host('host_register', id);
-    const journal = createJournal({ door, stop: stop.signal });
+    const journal = createJournal({ door: faulty.door ?? door, stop: stop.signal });
     const policy = createPolicy({ door });
     const matcher = createToolMatcher(door);
     const gateway = createToolGateway({
@@ -152,7 +165,7 @@ export async function openLine(): Promise<LineUnderTest> {
       journal,
       broker,
       adapters,
-      keyRing,
+      keyRing: faulty.keyRing ?? keyRing,
       newUlid,
       stillMine: () => true,
     });

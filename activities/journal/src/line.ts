@@ -19,6 +19,9 @@ export interface Admission {
   readonly secret: { readonly name: string; readonly version: number } | undefined;
 }
 
+/** What names an attempt's hold on an entry. */
+type Held = Pick<Admission, 'tenantId' | 'key' | 'host' | 'token'>;
+
 /** The tickets made by this process: what a replaced guard makes up is not one of them. */
 const issued = new WeakSet<object>();
 
@@ -97,7 +100,7 @@ const RETRY_MS_MAX = 2_000;
 export function createJournal(deps: JournalDeps): Journal {
   const deadlineMs = deps.settleDeadlineMs ?? 20_000;
 
-  const settleOnce = async (admission: Admission, settlement: Settlement): Promise<SettleAnswer> => {
+  const settleOnce = async (admission: Held, settlement: Settlement): Promise<SettleAnswer> => {
     const { tenantId, key, host, token } = admission;
     const ending =
       settlement.ending === 'answered'
@@ -109,7 +112,7 @@ export function createJournal(deps: JournalDeps): Journal {
     return SettleAnswer.parse(answer);
   };
 
-  const settleUntilDone = async (admission: Admission, settlement: Settlement): Promise<SettleAnswer> => {
+  const settleUntilDone = async (admission: Held, settlement: Settlement): Promise<SettleAnswer> => {
     for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
       try {
         return await settleOnce(admission, settlement);
@@ -125,11 +128,19 @@ export function createJournal(deps: JournalDeps): Journal {
       if (!decidedFor(tenantId, decision)) {
         throw new BulkheadError('INTERNAL', { internal: 'admit got a decision that policy did not make' });
       }
-      const answer = AdmitAnswer.parse(
-        await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
-      );
-      if (answer.kind !== 'admitted') return answer;
-      return { kind: 'admitted', admission: admissionOf(tenantId, call, answer.secretVersion) };
+      try {
+        const answer = AdmitAnswer.parse(
+          await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
+        );
+        if (answer.kind !== 'admitted') return answer;
+        return { kind: 'admitted', admission: admissionOf(tenantId, call, answer.secretVersion) };
+      } catch (error) {
+        // the commit may stand although its answer was lost: without this the entry would have a holder that lives
+        // and never acts. Nothing was sent, so a commit that stands is given back.
+        const { key, host, token } = call;
+        settleUntilDone({ tenantId, key, host, token }, { ending: 'not_sent' }).catch(() => undefined); // stopped: the fence takes over
+        throw error;
+      }
     },
     async settle(admission, settlement) {
       const done = settleUntilDone(admission, settlement);

@@ -107,7 +107,10 @@ async function get(db: TenantDb, keyRing: Ring, id: string): Promise<Approval> {
 }
 
 /** Written by the gateway before it asked; see PURPOSES.effectRequest. */
-const Request = z.object({ facts: z.object({ args: z.json() }) });
+const Request = z.object({
+  // as it stands: zod's own JSON schema leaves out what is called `__proto__`, and it would be sent all the same
+  facts: z.object({ args: z.custom<Json>((value) => value !== undefined) }),
+});
 
 async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
   const text = (await keyRing.open(db.tenantId, PURPOSES.effectRequest, row.request)).toString('utf8');

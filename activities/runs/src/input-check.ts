@@ -1,6 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
-import { BulkheadError, canonicalJson } from '@bulkhead/contract';
+import { BulkheadError, canonicalJson, depthExceeds } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 
 /** Canonical JSON of a run's input at most. */
@@ -77,13 +77,3 @@ const unescapePointer = (part: string): string => part.replaceAll('~1', '/').rep
 
 const badInput = (field: string, publicMessage: string): BulkheadError =>
   new BulkheadError('BAD_INPUT', { field, publicMessage });
-
-/** Level by level and not recursive: a hostile value must not overflow the stack of the check itself. */
-function depthExceeds(value: Json, max: number): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > max) return true;
-    level = level.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []));
-  }
-  return false;
-}

@@ -5,6 +5,7 @@ import type {
   CallAnswer,
   CallKey,
   Envelope,
+  Json,
   Outcome,
   OutcomeKind,
   Reason,
@@ -114,7 +115,8 @@ export const indeterminate = (key: CallKey): Outcome => ({
 
 /** What is kept of an answered effect; the key is the row's own. */
 const Stored = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('ok'), value: z.json() }),
+  // as it stands: zod's own JSON schema leaves out what is called `__proto__`
+  z.strictObject({ kind: z.literal('ok'), value: z.custom<Json>((value) => value !== undefined) }),
   z.strictObject({ kind: z.enum(REFUSAL_KINDS), reason: z.looseObject({ message: z.string() }) }),
 ]);
 

@@ -1,12 +1,13 @@
 import { performance } from 'node:perf_hooks';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
-import { TenantCache } from '@bulkhead/contract';
+import { depthExceeds, TenantCache } from '@bulkhead/contract';
 import type { Json, Reason, TenantId, ToolId } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { resolveDestination } from './destination.js';
 import type { Destination } from './destination.js';
+import { publicText } from './public-text.js';
 import { compileSchema } from './registry.js';
 
 /** A call that is one: a tool that exists and is on, arguments that fit, a destination that is known. */
@@ -42,6 +43,9 @@ interface Tool {
 /** admit compares the tool's version under its lock: remembering costs a second try and never a wrong admission. */
 const TOOL_MS = 1_000;
 const TOOLS_MAX = 5_000;
+/** Arguments are kept with the effect and shown to whoever approves it. */
+const ARGS_BYTES_MAX = 131_072;
+const ARGS_DEPTH_MAX = 64;
 
 export function createMatcher(deps: {
   readonly door: Pick<TenantDoor, 'tenant'>;
@@ -63,6 +67,10 @@ export function createMatcher(deps: {
       const tool = await toolOf(tenantId, toolId, options?.fresh ?? false);
       if (!tool) return invalid('toolId', `There is no tool ${toolId}, or it is switched off.`);
       const { spec, version, validate, validateAnswer } = tool;
+      if (depthExceeds(args, ARGS_DEPTH_MAX)) return invalid('args', 'The arguments are nested too deeply.');
+      if (Buffer.byteLength(JSON.stringify(args)) > ARGS_BYTES_MAX) {
+        return invalid('args', `The arguments are larger than ${ARGS_BYTES_MAX} bytes.`);
+      }
       if (!validate(args)) return problemOf(validate);
       const parsed = args as { readonly [name: string]: Json };
       const destination = resolveDestination(spec, parsed);
@@ -105,4 +113,8 @@ function problemOf(validate: ValidateFunction): Match {
 
 const unescapePointer = (part: string): string => part.replaceAll('~1', '/').replaceAll('~0', '~');
 
-const invalid = (field: string, message: string): Match => ({ kind: 'invalid', reason: { message, field } });
+/** Names of arguments are the caller's text. */
+const invalid = (field: string, message: string): Match => ({
+  kind: 'invalid',
+  reason: { message: publicText(message), field: publicText(field) },
+});

@@ -1,13 +1,14 @@
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, depthExceeds } from '@bulkhead/contract';
 import type { CallAnswer, Json, Outcome } from '@bulkhead/contract';
 import type { Admission, Settlement } from '@bulkhead/journal/line';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import type { Lease } from '@bulkhead/secret-broker/line';
-import { failed } from './adapters/adapter.js';
+import { ANSWER_DEPTH_MAX, failed } from './adapters/adapter.js';
 import type { Ending } from './adapters/adapter.js';
 import { indeterminate } from './answers.js';
 import type { GatewayContext, GatewayDeps } from './deps.js';
 import type { MatchedCall } from './match.js';
+import { publicText } from './public-text.js';
 import { createRedactor } from './redact.js';
 
 /** Attempts after which a request that never gets an answer is closed instead of repeated. */
@@ -24,13 +25,14 @@ export async function settleCall(
   lease: Lease | undefined,
   ended: Ending,
 ): Promise<CallAnswer> {
-  const ending = checkAnswer(redact(ended, lease), matched);
-  const { settlement, outcome } = await settlementOf(deps, context, matched, admission, ending);
+  const ending = checkAnswer(ended, lease, matched);
+  const { settlement, outcome, fault } = await settlementOf(deps, context, matched, admission, ending);
   const settled = await deps.journal.settle(admission, settlement);
   if (settled.kind === 'not_holder') {
     throw new BulkheadError('HOST_FENCED', { internal: `effect ${admission.key} has another holder now` });
   }
   if (settled.state === 'indeterminate') return indeterminate(admission.key);
+  if (fault !== undefined) throw fault;
   // stopped before the first byte: the stop is what the workflow has to hear, the entry is released
   if (ending.kind !== 'answered') context.signal.throwIfAborted();
   if (ending.kind === 'not_sent' && ending.refusal === 'host_fenced') {
@@ -46,6 +48,8 @@ interface Settled {
   readonly settlement: Settlement;
   /** undefined: there is none yet, the effect stays open. */
   readonly outcome: Outcome | undefined;
+  /** The answer came and could not be kept: it counts as one that never came, so that nobody waits for this attempt. */
+  readonly fault?: unknown;
 }
 
 async function settlementOf(
@@ -58,8 +62,12 @@ async function settlementOf(
   const close = async (outcome: Outcome): Promise<Settled> => {
     const { key: _, ...stored } = outcome;
     const plain = Buffer.from(JSON.stringify(stored), 'utf8');
-    const result = await deps.keyRing.seal(tenantId, PURPOSES.effectResult, plain);
-    return { settlement: { ending: 'answered', outcome: outcome.kind, result }, outcome };
+    try {
+      const result = await deps.keyRing.seal(tenantId, PURPOSES.effectResult, plain);
+      return { settlement: { ending: 'answered', outcome: outcome.kind, result }, outcome };
+    } catch (fault) {
+      return { settlement: { ending: 'unknown' }, outcome: undefined, fault };
+    }
   };
   switch (ending.kind) {
     case 'answered':
@@ -83,25 +91,23 @@ async function settlementOf(
   }
 }
 
-/** No answer, message or key that a tool sent back may carry the credential it was given. */
-function redact(ending: Ending, lease: Lease | undefined): Ending {
-  if (!lease) return ending;
-  const redactor = createRedactor(lease.reveal());
-  if (ending.kind === 'answered' && ending.outcome === 'ok') {
-    return { ...ending, value: redactor.json(ending.value) };
+/** What may be kept and shown of an ending: redacted, bounded, of the declared shape. */
+function checkAnswer(ending: Ending, lease: Lease | undefined, matched: MatchedCall): Ending {
+  const redactor = lease && createRedactor(lease.reveal());
+  if (ending.kind !== 'answered' || ending.outcome !== 'ok') {
+    // no message either may carry the credential that the tool was given
+    return { ...ending, message: publicText(redactor?.text(ending.message) ?? ending.message) };
   }
-  return { ...ending, message: redactor.text(ending.message) };
-}
-
-function checkAnswer(ending: Ending, matched: MatchedCall): Ending {
-  if (ending.kind !== 'answered' || ending.outcome !== 'ok') return ending;
-  if (sizeOf(ending.value) > RESULT_BYTES_MAX) return failed('The answer of the tool is too large.');
-  if (!storable(ending.value))
-    return failed('The answer of the tool contains text that is not valid Unicode.');
-  if (matched.answerFits && !matched.answerFits(ending.value)) {
+  // before anything walks it
+  if (depthExceeds(ending.value, ANSWER_DEPTH_MAX))
+    return failed('The answer of the tool is nested too deeply.');
+  const value = redactor?.json(ending.value) ?? ending.value;
+  if (sizeOf(value) > RESULT_BYTES_MAX) return failed('The answer of the tool is too large.');
+  if (!storable(value)) return failed('The answer of the tool contains text that is not valid Unicode.');
+  if (matched.answerFits && !matched.answerFits(value)) {
     return failed('The answer of the tool does not fit its declared schema.');
   }
-  return ending;
+  return { ...ending, value };
 }
 
 const sizeOf = (value: Json): number => Buffer.byteLength(JSON.stringify(value), 'utf8');

@@ -24,7 +24,7 @@ export type {
   WorkspaceId,
 } from './ids.js';
 export { TenantCache } from './tenant-cache.js';
-export { canonicalJson } from './canonical-json.js';
+export { canonicalJson, depthExceeds } from './canonical-json.js';
 export type { Json } from './canonical-json.js';
 export {
   ACTIVITIES,

@@ -37,6 +37,9 @@ export interface Invocation<Spec extends ToolSpec = ToolSpec> {
   readonly stillMine: () => boolean;
 }
 
+/** Levels of an answer at most: a deeper one overflows the stack of whatever walks it afterwards. */
+export const ANSWER_DEPTH_MAX = 64;
+
 /** Never throws: whatever happens is one of the endings. */
 export type Adapter<Spec extends ToolSpec> = (invocation: Invocation<Spec>) => Promise<Ending>;
 

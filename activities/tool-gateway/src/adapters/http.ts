@@ -70,7 +70,7 @@ export function classifyHttp(answer: Exchange, idempotency: HttpTool['idempotenc
   }
   if (status >= 300 && status < 400)
     return failed(`The tool answered with a redirect (HTTP ${status}), which is not followed.`);
-  if (status >= 400) return failed(`The tool answered HTTP ${status}: ${excerpt(answer.text)}`);
+  if (status >= 400) return failed(`The tool answered HTTP ${status}: ${answer.text}`);
   if (answer.text.trim() === '') return { kind: 'answered', outcome: 'ok', value: null };
   const value = parse(answer.text);
   return value === undefined
@@ -107,5 +107,3 @@ function parse(text: string): Json | undefined {
     return undefined;
   }
 }
-
-export const excerpt = (text: string): string => (text.length > 300 ? `${text.slice(0, 300)}...` : text);

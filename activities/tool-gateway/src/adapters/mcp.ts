@@ -2,11 +2,11 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { FetchLike, Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
+import { depthExceeds } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import type { McpTool } from '@bulkhead/contract/schemas';
-import { credentialHeader, failed, refusal } from './adapter.js';
+import { ANSWER_DEPTH_MAX, credentialHeader, failed, refusal } from './adapter.js';
 import type { Adapter, Ending, Invocation } from './adapter.js';
-import { excerpt } from './http.js';
 import { CLIENT_INFO } from './mcp-pool.js';
 import type { McpPool } from './mcp-pool.js';
 
@@ -111,10 +111,11 @@ async function call(
 
 /** The one place where an MCP result gets its meaning. */
 export function classifyMcpResult(result: Record<string, unknown>, answerBytesMax: number): Ending {
+  if (depthExceeds(result, ANSWER_DEPTH_MAX)) return failed('The answer of the tool is nested too deeply.');
   if (Buffer.byteLength(JSON.stringify(result)) > answerBytesMax) {
     return failed(TOO_LARGE);
   }
-  if (result['isError'] === true) return failed(`The tool failed: ${excerpt(textOf(result))}`);
+  if (result['isError'] === true) return failed(`The tool failed: ${textOf(result)}`);
   const value = result['structuredContent'] ?? { content: result['content'] ?? [] };
   return { kind: 'answered', outcome: 'ok', value: value as Json };
 }
@@ -133,7 +134,7 @@ export function classifyMcpError(error: unknown, sent: boolean): Ending {
     error instanceof McpError &&
     error.code !== ErrorCode.ConnectionClosed &&
     error.code !== ErrorCode.RequestTimeout;
-  if (answered) return failed(`The MCP server refused the call: ${excerpt(error.message)}`);
+  if (answered) return failed(`The MCP server refused the call: ${error.message}`);
   return { kind: 'unknown', message: 'The MCP server gave no answer.' };
 }
 
