@@ -12,9 +12,11 @@ import { run as iso4 } from '../proofs/iso-4.js';
 import { run as iso5 } from '../proofs/iso-5.js';
 import { run as iso6 } from '../proofs/iso-6.js';
 import { run as iso7 } from '../proofs/iso-7.js';
-import { run as iso11 } from '../proofs/iso-11.js';
 
-/** The cheap proofs at a size that every test run can afford; `npm run proofs` runs them at theirs. */
+/**
+ * The cheap proofs at a size that every test run can afford; `npm run proofs` runs them at theirs. ISO-11 is not among
+ * them: it compares a history before and after, and a task that is still being written moves it.
+ */
 const CHEAP: Record<string, Proof> = {
   'ISO-1': iso1,
   'ISO-2': iso2,
@@ -23,7 +25,6 @@ const CHEAP: Record<string, Proof> = {
   'ISO-5': iso5,
   'ISO-6': iso6,
   'ISO-7': iso7,
-  'ISO-11': iso11,
   'FC-7': fc7,
 };
 
