@@ -13,5 +13,11 @@ export function countAt(value: Json | undefined, name: string, min: number, fall
   return typeof at === 'number' && Number.isInteger(at) && at >= min ? at : fallback;
 }
 
+/** At most `max` UTF-16 units of a text, and never half a character: that would be no text, and no tool would take it. */
+export const cut = (text: string, max: number): string => {
+  const short = text.slice(0, max);
+  return short.isWellFormed() ? short : short.slice(0, -1).toWellFormed();
+};
+
 const isObject = (value: Json | undefined): value is { readonly [key: string]: Json | undefined } =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,5 +1,5 @@
 import type { AgentStart, Json, Outcome } from '@bulkhead/contract';
-import { textAt } from './json.js';
+import { cut, textAt } from './json.js';
 import { openKit } from './kit/index.js';
 import type { Kit } from './kit/index.js';
 import { stepOf } from './steps.js';
@@ -36,7 +36,7 @@ export async function supportTriage(start: AgentStart): Promise<TriageResult> {
   if (answer === undefined) return { steps, answer: null };
 
   noted('memory.create_entities', await remember(kit, ticketId, answer));
-  const update = { ticketId, answer: answer.slice(0, ANSWER_LENGTH_MAX) };
+  const update = { ticketId, answer: cut(answer, ANSWER_LENGTH_MAX) };
   const written = noted('helpdesk.ticket.update', await kit.tools.call('helpdesk.ticket.update', update));
   const post = { url: OUTSIDE_HOOK, text: `Ticket ${ticketId} was answered.` };
   noted('webhook.post', await kit.tools.call('webhook.post', post));
@@ -51,7 +51,7 @@ function questionOf(ticketId: string, ticket: Json): string {
 
 /** What was remembered helps, but its absence stops nothing. */
 function ask(kit: Kit, question: string, recalled: Outcome): Promise<Outcome> {
-  const known = recalled.kind === 'ok' ? JSON.stringify(recalled.value).slice(0, 4_000) : 'nothing';
+  const known = recalled.kind === 'ok' ? cut(JSON.stringify(recalled.value), 4_000) : 'nothing';
   return kit.model.ask(
     [
       { role: 'system', content: 'You answer support tickets in two friendly sentences.' },
@@ -64,6 +64,6 @@ function ask(kit: Kit, question: string, recalled: Outcome): Promise<Outcome> {
 
 function remember(kit: Kit, ticketId: string, answer: string): Promise<Outcome> {
   return kit.memory.remember([
-    { name: ticketId, entityType: 'ticket', observations: [`answered: ${answer}`.slice(0, FACT_LENGTH_MAX)] },
+    { name: ticketId, entityType: 'ticket', observations: [cut(`answered: ${answer}`, FACT_LENGTH_MAX)] },
   ]);
 }

@@ -79,6 +79,15 @@ describe('identity of a call', () => {
   });
 });
 
+describe('text that is none', () => {
+  it('attack: half a character in the arguments is the gateway’s to refuse; an error here would brick the run', async () => {
+    const { call, requests } = scripted([OK, OK]);
+    await call(READ, { a: '\ud83d' });
+    await call(READ, { a: '\ud83d' });
+    expect(requests.map(({ n }) => n)).toEqual([0, 1]);
+  });
+});
+
 describe('grants', () => {
   it('are asked for once per tool, by parallel calls too', async () => {
     const { call, asked } = scripted([OK, OK, OK], [GRANT, { kind: 'none' }]);

@@ -76,11 +76,21 @@ export function createCaller(segment: number, ports: CallerPorts): Call {
 function createCounter(): (toolId: ToolId, args: Json) => number {
   const seen = new Map<string, number>();
   return (toolId, args) => {
-    const identity = canonicalJson([toolId, args]);
+    const identity = identityOf(toolId, args);
     const n = seen.get(identity) ?? 0;
     seen.set(identity, n + 1);
     return n;
   };
+}
+
+/** Half a character has no canonical text. The gateway refuses it as a value; thrown here, it would fail the task for ever. */
+function identityOf(toolId: ToolId, args: Json): string {
+  try {
+    return canonicalJson([toolId, args]);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return JSON.stringify([toolId, args]);
+  }
 }
 
 /** A grant is asked for once per tool and kept until it is stale; a refusal is not kept. Parallel calls share one question. */

@@ -1,6 +1,7 @@
 import { condition, defineQuery, defineSignal, setHandler } from '@temporalio/workflow';
 import { QUERIES, SIGNALS } from '@bulkhead/contract';
-import type { ApprovalId, RunState, ToolId } from '@bulkhead/contract';
+import type { ApprovalId, Json, RunState, ToolId } from '@bulkhead/contract';
+import { textAt } from '../json.js';
 
 /** What a run waits for, as its query shows it. */
 export type Wait =
@@ -13,7 +14,7 @@ export type Wait =
   | { readonly for: 'resume'; readonly state: RunState; readonly toolId: ToolId };
 
 /** The signals only wake: whatever they claim, the database decides when the gateway is asked again. */
-export const approvalDecided = defineSignal<[{ readonly approvalId: ApprovalId }]>(SIGNALS.approvalDecided);
+export const approvalDecided = defineSignal<[unknown]>(SIGNALS.approvalDecided);
 export const resume = defineSignal(SIGNALS.resume);
 export const waitingFor = defineQuery<readonly Wait[]>(QUERIES.waitingFor);
 
@@ -29,10 +30,14 @@ export interface Waits {
 
 /** Registers the handlers; call it before the first await, or an early signal is kept for later. */
 export function openWaits(): Waits {
-  const decided = new Set<ApprovalId>();
+  const decided = new Set<string>();
   const open = new Set<Wait>();
   let resumes = 0;
-  setHandler(approvalDecided, ({ approvalId }) => void decided.add(approvalId));
+  // an error in here would fail the task again and again, and whoever may signal could brick the run
+  setHandler(approvalDecided, (decision) => {
+    const approvalId = textAt(decision as Json | undefined, 'approvalId');
+    if (approvalId !== undefined) decided.add(approvalId);
+  });
   setHandler(resume, () => void (resumes += 1));
   setHandler(waitingFor, () => [...open]);
 
