@@ -1,6 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
-import { BulkheadError, canonicalJson, depthExceeds } from '@bulkhead/contract';
+import { BulkheadError, canonicalJson, depthExceeds, isStorable } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 
 /** Canonical JSON of a run's input at most. */
@@ -37,6 +37,7 @@ export function createInputCheck(): InputCheck {
         publicMessage: `The input is larger than ${INPUT_BYTES_MAX} bytes.`,
       });
     }
+    if (!isStorable(text)) throw badInput('input', 'The input contains U+0000, which cannot be stored.');
     const validate = compiled(schema);
     if (!validate(input)) throw badInput(...firstProblem(validate));
     return text;

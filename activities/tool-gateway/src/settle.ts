@@ -1,4 +1,4 @@
-import { BulkheadError, depthExceeds } from '@bulkhead/contract';
+import { BulkheadError, depthExceeds, isStorable } from '@bulkhead/contract';
 import type { CallAnswer, Json, Outcome } from '@bulkhead/contract';
 import type { Admission, Settlement } from '@bulkhead/journal/line';
 import { PURPOSES } from '@bulkhead/runtime/keys';
@@ -103,7 +103,8 @@ function checkAnswer(ending: Ending, lease: Lease | undefined, matched: MatchedC
     return failed('The answer of the tool is nested too deeply.');
   const value = redactor?.json(ending.value) ?? ending.value;
   if (sizeOf(value) > RESULT_BYTES_MAX) return failed('The answer of the tool is too large.');
-  if (!storable(value)) return failed('The answer of the tool contains text that is not valid Unicode.');
+  if (!isStorable(JSON.stringify(value)))
+    return failed('The answer of the tool contains text that is not valid Unicode.');
   if (matched.answerFits && !matched.answerFits(value)) {
     return failed('The answer of the tool does not fit its declared schema.');
   }
@@ -111,9 +112,3 @@ function checkAnswer(ending: Ending, lease: Lease | undefined, matched: MatchedC
 }
 
 const sizeOf = (value: Json): number => Buffer.byteLength(JSON.stringify(value), 'utf8');
-
-/** Lone surrogates and NUL pass JSON and break what stores or hashes the text later. */
-const storable = (value: Json): boolean => {
-  const text = JSON.stringify(value);
-  return text.isWellFormed() && !/(?<!\\)(\\\\)*\\u(d[89a-f]|0000)/i.test(text);
-};

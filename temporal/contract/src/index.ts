@@ -26,6 +26,7 @@ export type {
 export { TenantCache } from './tenant-cache.js';
 export { canonicalJson, depthExceeds } from './canonical-json.js';
 export type { Json } from './canonical-json.js';
+export { isStorable, toStorable } from './storable.js';
 export {
   ACTIVITIES,
   CHANNELS,

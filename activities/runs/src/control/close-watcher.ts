@@ -1,17 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunId, TenantId } from '@bulkhead/contract';
+import { depthExceeds, toStorable } from '@bulkhead/contract';
+import type { Json, RunId, TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { ControlLog, RunEnd, RunRef, RunsInTemporal } from './temporal-port.js';
 
-/** Long polls at once; the oldest runs come first, the others follow as these end. */
+/**
+ * Runs adopted at once: each tenant's oldest first, so that one tenant with thousands of waiting runs keeps nobody else's
+ * end from being seen.
+ */
 const WATCHED_MAX = 2_000;
 /** Tenants whose open runs are compared in one sweep; the next sweep takes the next ones. */
 const SWEPT_TENANTS_MAX = 20;
 const BACKOFF_MS_MAX = 10_000;
+const RESULT_DEPTH_MAX = 200;
 
 const UNFINISHED = `
-  SELECT tenant_id AS "tenantId", id AS "runId", envelope FROM runs
-   WHERE started_at IS NOT NULL AND finished_at IS NULL ORDER BY started_at LIMIT ${WATCHED_MAX}`;
+  SELECT tenant_id AS "tenantId", id AS "runId", envelope FROM (
+    SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY started_at) AS place
+      FROM runs WHERE started_at IS NOT NULL AND finished_at IS NULL
+  ) unfinished ORDER BY place, started_at LIMIT ${WATCHED_MAX}`;
 
 const NOTIFY = `SELECT pg_notify('bulkhead_runs', json_build_array(json_build_object('tenantId', $1::text, 'runId', $2::text))::text) FROM moved`;
 
@@ -136,9 +143,19 @@ function finishValues(run: RunRef, end: RunEnd): unknown[] {
     run.tenantId,
     run.runId,
     end.state,
-    done ? JSON.stringify(end.result) : null,
+    done ? storableResult(end.result) : null,
     done ? null : JSON.stringify({ message: end.message }),
   ];
+}
+
+/**
+ * A result that the database refuses must not keep its run open for ever: what cannot be stored is replaced, and what
+ * is nested too deeply is left in the history.
+ */
+function storableResult(result: Json): string {
+  return depthExceeds(result, RESULT_DEPTH_MAX)
+    ? JSON.stringify({ note: 'The result is nested too deeply to be shown here.' })
+    : toStorable(JSON.stringify(result));
 }
 
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');

@@ -1,0 +1,11 @@
+/**
+ * JSON text that PostgreSQL's jsonb refuses: NUL, and half a character. JSON.stringify writes both as escapes, and a whole
+ * character never as one. The look-behind skips a backslash that is itself escaped.
+ */
+const UNSTORABLE = /(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/gi;
+
+/** @param json text made by JSON.stringify */
+export const isStorable = (json: string): boolean => json.isWellFormed() && json.search(UNSTORABLE) === -1;
+
+/** The same document with U+FFFD for what cannot be stored. @param json text made by JSON.stringify */
+export const toStorable = (json: string): string => json.toWellFormed().replace(UNSTORABLE, '$1\\ufffd');
