@@ -3,6 +3,7 @@ import pg from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Prisma, PrismaClient } from './generated/client.js';
 import { databaseFault } from './errors.js';
+import { IDLE_IN_TRANSACTION_MS } from './limits.js';
 import type { DoorOptions } from './tenant.js';
 
 export { Prisma } from './generated/client.js';
@@ -30,6 +31,7 @@ export function openControlDoor(options: DoorOptions): ControlDb {
     connectionString: options.url,
     max: options.poolMax,
     connectionTimeoutMillis: 5_000,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
   });
   pool.on('error', options.onError);
   const client = new PrismaClient({ adapter: new PrismaPg(pool, { disposeExternalPool: false }) });

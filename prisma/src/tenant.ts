@@ -5,6 +5,7 @@ import type { Json, TenantId } from '@bulkhead/contract';
 import { Prisma, PrismaClient } from './generated/client.js';
 import { databaseFault } from './errors.js';
 import { FairShare } from './fair-share.js';
+import { IDLE_IN_TRANSACTION_MS } from './limits.js';
 import { prepareReads, scopedRead } from './scoped-read.js';
 import type { ReadStatement } from './scoped-read.js';
 
@@ -58,7 +59,7 @@ export interface TenantDoor {
 export interface DoorOptions {
   /** Login of the role bulkhead_app. */
   readonly url: string;
-  /** Connections at most; one tenant holds at most a quarter of them (at least one). */
+  /** Connections at most, and one more for beats; one tenant holds at most a quarter of them (at least one). */
   readonly poolMax: number;
   /** An idle connection broke; the pool replaces it. */
   readonly onError: (error: Error) => void;
@@ -70,13 +71,17 @@ export function openTenantDoor(options: DoorOptions): TenantDoor {
     connectionString: options.url,
     max: options.poolMax,
     connectionTimeoutMillis: 5_000,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     verify: prepareReads,
   });
   pool.on('error', options.onError);
+  // of its own: a host whose connections are all busy must still beat, or it is fenced for being used
+  const beats = new pg.Pool({ connectionString: options.url, max: 1, connectionTimeoutMillis: 5_000 });
+  beats.on('error', options.onError);
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool, { disposeExternalPool: false }) });
   const shares = new FairShare(Math.max(1, Math.floor(options.poolMax / 4)));
 
-  const call = async (name: LineFunction, argument: object): Promise<unknown> => {
+  const callOn = async (pool: pg.Pool, name: LineFunction, argument: object): Promise<unknown> => {
     try {
       // the name is one of the literals above, never input; a named statement is prepared once per connection
       const answer = await pool.query({
@@ -129,13 +134,13 @@ export function openTenantDoor(options: DoorOptions): TenantDoor {
         run: (work) => shares.use(id, () => transaction(id, false, work)),
         change: (work) => shares.use(id, () => transaction(id, true, work)),
         read: (statement, values) => shares.use(id, () => read(id, statement, values)),
-        call: (name, argument) => shares.use(id, () => call(name, { ...argument, tenantId: id })),
+        call: (name, argument) => shares.use(id, () => callOn(pool, name, { ...argument, tenantId: id })),
       };
     },
-    host: (name, hostId) => call(name, { host: hostId }),
+    host: (name, hostId) => callOn(beats, name, { host: hostId }),
     async close() {
       await prisma.$disconnect();
-      await pool.end();
+      await Promise.all([pool.end(), beats.end()]);
     },
   };
 }

@@ -162,6 +162,58 @@ describe('the two doors to the database', () => {
     }
   });
 
+  it('attack: a record that takes the position which the sealer will need', async () => {
+    for (const statement of [
+      "INSERT INTO journal_records (tenant_id, kind, body, seq) VALUES ('acme', 'control', '{}', 1)",
+      "INSERT INTO journal_records (tenant_id, kind, body, hash) VALUES ('acme', 'control', '{}', '')",
+      "INSERT INTO journal_records (tenant_id, id, kind, body) VALUES ('acme', 9000, 'control', '{}')",
+    ]) {
+      await expect(
+        asApp(["SELECT set_config('app.tenant', 'acme', false)", statement]),
+        statement,
+      ).rejects.toMatchObject({ code: '42501' });
+    }
+  });
+
+  it('attack: every connection is busy; a host still beats, or it would be fenced for being used', async () => {
+    const small = openTenantDoor({
+      url: database.appUrl,
+      poolMax: 4,
+      onError: (error) => errors.push(error),
+    });
+    await small.host('host_register', 'busy-host');
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const inside: string[] = [];
+    const busy = ['acme', 'globex', 'initech', 'umbrella'].map((name) =>
+      small.tenant(tenantId(name)).run(async () => {
+        inside.push(name);
+        await held;
+      }),
+    );
+    while (inside.length < 4) await new Promise((resolve) => setTimeout(resolve, 10));
+    const beat = await Promise.race([
+      small.host('host_beat', 'busy-host'),
+      new Promise((resolve) => setTimeout(() => resolve('no beat'), 2_000)),
+    ]);
+    release();
+    await Promise.all(busy);
+    await small.close();
+    expect(beat).toEqual({ kind: 'ok' });
+  });
+
+  it('attack: a process that stops in the middle of a change; its lock does not stop the tenant for ever', async () => {
+    const limits = await door.tenant(ACME).change(
+      (db) => db.$queryRaw<{ ms: string }[]>`
+        SELECT setting AS ms FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'`,
+    );
+    expect(limits).toEqual([{ ms: '30000' }]);
+    const [sealer] = await control.query<{ ms: string }>(
+      "SELECT setting AS ms FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'",
+    );
+    expect(sealer).toEqual({ ms: '30000' });
+  });
+
   it('does not let a host lift its own fence', async () => {
     await door.host('host_register', 'host-1');
     await expect(asApp(["UPDATE hosts SET fenced = false WHERE id = 'host-1'"])).rejects.toMatchObject({
