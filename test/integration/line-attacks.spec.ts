@@ -155,6 +155,42 @@ describe('arguments that lie', () => {
   });
 });
 
+describe('a declaration that attacks the host', () => {
+  const declare = (over: object): Promise<unknown> =>
+    putTool(line.db('acme'), 'desk.evil', {
+      adapter: 'http',
+      description: 'x',
+      url: 'https://api.example.com/things/{id}',
+      method: 'POST',
+      effect: 'write',
+      idempotency: 'keyed',
+      inputSchema: {
+        type: 'object',
+        properties: { id: { type: 'string' } },
+        required: ['id'],
+        additionalProperties: false,
+      },
+      ...over,
+    });
+
+  it.each(['https:///{id}/x', 'https://a{id}.example.com/', 'https:////{id}', 'https://{id}@host/x'])(
+    'attack: %s, where an argument chooses the host and no address is guarded',
+    async (url) => {
+      await expect(declare({ url })).rejects.toMatchObject({ code: 'BAD_INPUT', field: 'url' });
+    },
+  );
+
+  it('attack: a pattern with which 28 characters stop every tenant of the host for seconds', async () => {
+    const inputSchema = {
+      type: 'object',
+      properties: { id: { type: 'string', pattern: '^(a+)+$' } },
+      required: ['id'],
+      additionalProperties: false,
+    };
+    await expect(declare({ inputSchema })).rejects.toMatchObject({ code: 'BAD_INPUT', field: 'inputSchema' });
+  });
+});
+
 /** A tool that takes any object under `data`. */
 async function openTool(id: string): Promise<void> {
   await putTool(line.db('acme'), id, {

@@ -2,6 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
 import { BulkheadError, canonicalJson, depthExceeds, isStorable } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
+import { schemaProblem } from '@bulkhead/contract/schemas';
 
 /** Canonical JSON of a run's input at most. */
 const INPUT_BYTES_MAX = 65_536;
@@ -45,6 +46,10 @@ export function createInputCheck(): InputCheck {
 }
 
 function compile(schema: Json): ValidateFunction {
+  const problem = schemaProblem(schema);
+  if (problem !== undefined) {
+    throw new BulkheadError('WORKER_MISCONFIGURED', { internal: `the agent's input schema: ${problem}` });
+  }
   try {
     return new Ajv2020({ strict: true, allErrors: false, ownProperties: true }).compile(schema as object);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { BulkheadError, canonicalJson, toolId as parseToolId } from '@bulkhead/contract';
 import type { Json, ToolId } from '@bulkhead/contract';
-import { ToolSpecSchema } from '@bulkhead/contract/schemas';
+import { schemaProblem, ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 
@@ -81,7 +81,13 @@ function checkedSpec(spec: Json): ToolSpec {
     throw badSpec('inputSchema', 'must be an object schema with additionalProperties: false');
   }
   const schemas = [inputSchema, 'outputSchema' in parsed.data ? parsed.data.outputSchema : undefined];
-  for (const schema of schemas) if (schema) compileSchema(schema);
+  for (const schema of schemas) {
+    if (!schema) continue;
+    const problem = schemaProblem(schema);
+    if (problem !== undefined)
+      throw badSpec(schema === inputSchema ? 'inputSchema' : 'outputSchema', problem);
+    compileSchema(schema);
+  }
   if (parsed.data.adapter === 'http' && parsed.data.url !== undefined)
     checkTemplate(parsed.data.url, inputSchema);
   return parsed.data;
@@ -114,6 +120,9 @@ function checkTemplate(template: string, inputSchema: Record<string, unknown>): 
     throw badSpec('url', 'must be an absolute http or https URL with {places} in its path only');
   }
   if (/[{}]/.test(template.split('?')[1] ?? '')) throw badSpec('url', 'may have {places} in its path only');
+  // whatever the parser makes of slashes and tabs: no place may reach the host
+  const other = URL.parse(template.replaceAll(/\{[^{}]+\}/g, 'y'));
+  if (other?.origin !== url.origin) throw badSpec('url', 'may have {places} in its path only');
   const required: unknown = inputSchema['required'];
   const names = [...template.matchAll(/\{([^{}]+)\}/g)].map((match) => match[1] ?? '');
   for (const name of names) {

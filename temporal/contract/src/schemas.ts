@@ -3,6 +3,8 @@ import { tenantId, workspaceId, agentId, toolId, parseRunId } from './ids.js';
 import type { AgentId, RunId, TenantId, ToolId, WorkspaceId } from './ids.js';
 import type { Envelope } from './envelope.js';
 
+export { schemaProblem } from './json-schema.js';
+
 /** zod mirrors of the contract, for the edges: what comes from a database column, a header, a person or a tool. */
 
 function accepts(parse: (text: unknown) => unknown): (text: unknown) => boolean {
