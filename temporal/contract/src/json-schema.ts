@@ -14,15 +14,16 @@ const TEXT_LENGTH_MAX = 1_024;
 const MAPS = ['properties', 'patternProperties', 'dependentSchemas'];
 const LISTS = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
 const SINGLE = [
-  ...[
-    'items',
-    'additionalProperties',
-    'unevaluatedItems',
-    'unevaluatedProperties',
-    'contains',
-    'propertyNames',
-  ],
-  ...['not', 'if', 'then', 'else'],
+  'items',
+  'additionalProperties',
+  'unevaluatedItems',
+  'unevaluatedProperties',
+  'contains',
+  'propertyNames',
+  'not',
+  'if',
+  'then',
+  'else',
 ];
 const REFUSED = ['$dynamicRef', '$dynamicAnchor', '$recursiveRef', '$anchor', 'definitions', 'dependencies'];
 

@@ -85,6 +85,12 @@ export function refusal({
   return undefined;
 }
 
-/** `host:443` and `host` are the same place under https. */
-const hostOf = (url: URL, boundHost: string): string | undefined =>
-  URL.parse(`${url.protocol}//${boundHost}`)?.host;
+/**
+ * `host:443` and `host` are the same place under https. Under http a port must be named, and not that of https: who
+ * binds a credential to a name alone has not said that it may travel unencrypted.
+ */
+function hostOf(url: URL, boundHost: string): string | undefined {
+  const saysPlain = /:\d+$/.test(boundHost) && !boundHost.endsWith(':443');
+  if (url.protocol !== 'https:' && !saysPlain) return undefined;
+  return URL.parse(`${url.protocol}//${boundHost}`)?.host;
+}

@@ -8,6 +8,7 @@ import type { Json } from '@bulkhead/contract';
 import { HttpToolSpec } from '@bulkhead/contract/schemas';
 import type { HttpTool } from '@bulkhead/contract/schemas';
 import type { Lease } from '@bulkhead/secret-broker/line';
+import { refusal } from './adapter.js';
 import type { Invocation } from './adapter.js';
 import { createHttpAdapter } from './http.js';
 import { createHttpTransport } from './http-transport.js';
@@ -221,6 +222,21 @@ describe('attacks on the destination', () => {
       });
     }
     expect(requests).toBe(0);
+  });
+
+  it('attack: the same host without TLS; a credential bound to a name goes there encrypted or not at all', async () => {
+    const plain = new URL('http://api.example.com/x');
+    const safe = new URL('https://api.example.com/x');
+    const about = (url: URL, boundHost: string) =>
+      refusal({ ...call(1, { tool: CREDENTIAL, lease: leaseFor(boundHost) }), url });
+    expect(about(plain, 'api.example.com')).toMatchObject({ kind: 'not_sent', refusal: 'denied' });
+    expect(about(new URL('http://api.example.com:443/x'), 'api.example.com:443')).toMatchObject({
+      kind: 'not_sent',
+      refusal: 'denied',
+    });
+    expect(about(safe, 'api.example.com')).toBeUndefined();
+    expect(about(safe, 'api.example.com:443')).toBeUndefined();
+    expect(about(plain, 'api.example.com:80')).toBeUndefined();
   });
 
   it('a tool that needs a credential is not called without one', async () => {

@@ -36,6 +36,8 @@ describe('what of Temporal UI passes', () => {
     ['an empty segment', '/temporal/api/v1//namespaces/tnt-globex'],
     ['an asset that climbs into the API', '/temporal/x/../api/v1/namespaces/tnt-globex'],
     ['the API under an encoded name', '/temporal/%61pi/v1/namespaces/tnt-globex/workflows'],
+    ['the API behind an encoded slash', '/temporal/api%2Fv1%2Fnamespaces%2Ftnt-globex/workflows'],
+    ['the API behind a parameter', '/temporal/api;x=1/v1/namespaces/tnt-globex/workflows'],
     ['the API under another case', '/temporal/API/v1/namespaces/tnt-globex/workflows'],
     ['an unknown read of the system', '/temporal/api/v1/cluster/search-attributes'],
     ['all clusters', '/temporal/api/v1/clusters'],

@@ -24,7 +24,9 @@ export function routeOf(target: string, ownNamespace: string): UiRoute {
   if (!path.startsWith(`${BASE}/`) && path !== BASE) return REFUSED;
   if (!segments.every((segment, i) => isPlain(segment, i === segments.length - 1))) return REFUSED;
   const first = decodeURIComponent(segments[0] ?? '').toLowerCase();
-  if (first !== 'api' && first !== 'auth') return { kind: 'asset', path: target };
+  // a server may decode once more or cut a parameter off: what then begins with these names is no file either
+  const name = first.split(/[/;]/)[0];
+  if (name !== 'api' && name !== 'auth') return { kind: 'asset', path: target };
   if (segments[0] !== 'api') return REFUSED;
   return apiRoute(segments.slice(1), path, query, ownNamespace);
 }
