@@ -49,6 +49,20 @@ describe('the sealed journal', () => {
     }
   });
 
+  it('attack: more tenants write than one pass seals; whose record is oldest is never the one left out', async () => {
+    await line.database.asOwner(
+      `WITH t AS (SELECT 'flood-' || n AS id, now() AS at FROM generate_series(1, 220) n
+                  UNION ALL SELECT 'zz-quiet', now() - interval '20 seconds'),
+            heads AS (INSERT INTO journal_heads (tenant_id, hash) SELECT id, decode(repeat('00', 32), 'hex') FROM t)
+       INSERT INTO journal_records (tenant_id, kind, body, at) SELECT id, 'control', '{}', at FROM t ORDER BY at`,
+    );
+    await sealer.sealOnce();
+    expect(
+      await line.database.asOwner("SELECT seq FROM journal_records WHERE tenant_id = 'zz-quiet'"),
+    ).toEqual([{ seq: '1' }]);
+    await sealer.sealOnce();
+  });
+
   it('takes up a transaction that commits late, after younger records were sealed', async () => {
     let commit: () => void = () => undefined;
     const late = line.db('acme').run(async (tx) => {
