@@ -156,7 +156,11 @@ describe('a wait', () => {
     const handle = await tenant.start('longChain', { ticketId: 'T-1', segments: 1 });
     const updates = (): CallRequest[] => line.asked;
     await vi.waitFor(() => expect(updates()).toHaveLength(1), { timeout: 10_000 });
-    expect(await handle.query('waitingFor')).toMatchObject([{ for: 'approval', approvalId }]);
+    // the answer has left the gateway; the run waits only once its next task has taken it
+    await vi.waitFor(
+      async () => expect(await handle.query('waitingFor')).toMatchObject([{ for: 'approval', approvalId }]),
+      { timeout: 10_000 },
+    );
     await handle.signal(SIGNALS.approvalDecided, { approvalId });
     await vi.waitFor(() => expect(updates()).toHaveLength(2), { timeout: 10_000 });
     expect(line.effects).toEqual([]);
@@ -174,7 +178,10 @@ describe('a wait', () => {
     );
     const tenant = await world(line);
     const handle = await tenant.start('longChain', { ticketId: 'T-1', segments: 1 });
-    await vi.waitFor(() => expect(line.asked).toHaveLength(1), { timeout: 10_000 });
+    await vi.waitFor(
+      async () => expect(await handle.query('waitingFor')).toMatchObject([{ for: 'resume' }]),
+      { timeout: 10_000 },
+    );
     paused = false;
     await handle.signal(SIGNALS.resume);
     expect(await handle.result()).toMatchObject({ steps: [{ outcome: 'ok' }] });
