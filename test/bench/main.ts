@@ -1,15 +1,19 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { b1 } from './b1.ts';
+import { b2 } from './b2.ts';
+import { MachineTooBusy } from './rounds.ts';
 import { lineOf, passes } from './stats.ts';
 import type { Figure } from './stats.ts';
 import { openBenchWorld } from './world.ts';
 
-const HELP = `npm run bench [-- flags] [B1]    what governance costs, against a bare activity in the same run
+const HELP = `npm run bench [-- flags] [B1|B2]...    what governance costs, against a bare activity in the same run
 
-  B1             one chain of calls: p50, p99 and the first call of a run
+  B1             one chain of calls: p50, p99 and the first call of a run (default)
+  B2             calls per second with 20 and 60 chains at once
 
   --rounds N     alternating rounds (default 7)
   --calls N      calls of one chain (default 150)
@@ -17,9 +21,12 @@ const HELP = `npm run bench [-- flags] [B1]    what governance costs, against a 
   --strict       exit 1 when a goal is missed
   --help         this text
 
-It starts its own durable PostgreSQL and Temporal server on free ports, and takes about three minutes.
+It starts its own durable PostgreSQL and Temporal server on free ports, and takes about three minutes for B1, six for B2. Let nothing else run:
+both arms share the cores with whatever does.
 `;
-const IDS = ['B1'];
+const IDS = ['B1', 'B2'];
+/** A load per core at the start from which the figures deserve a warning. */
+const BUSY = 0.5;
 
 /** Run by Node itself, which strips the types: the code under measure is the built one. */
 async function main(): Promise<number> {
@@ -37,36 +44,75 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const unknown = positionals.filter((id) => !IDS.includes(id.toUpperCase()));
+  const ids = positionals.length > 0 ? positionals.map((id) => id.toUpperCase()) : ['B1'];
+  const unknown = ids.filter((id) => !IDS.includes(id));
   if (unknown.length > 0) {
     console.error(`there is no figure ${unknown.join(', ')}; there are: ${IDS.join(' ')}`);
+    return 2;
+  }
+  const [rounds, calls] = [Number(values.rounds), Number(values.calls)];
+  if (!isCount(rounds, 1) || !isCount(calls, 20)) {
+    console.error('--rounds wants a whole number from 1, --calls one from 20');
     return 2;
   }
   const began = Date.now();
   const progress = (line: string): void =>
     console.error(`${((Date.now() - began) / 1000).toFixed(1).padStart(6)} s  ${line}`);
+  const load = loadavg()[0] ?? 0;
+  if (load > BUSY * availableParallelism()) {
+    progress(
+      `load ${load.toFixed(1)} on ${availableParallelism()} cores: something else runs, mistrust the figures`,
+    );
+  }
   const root = fileURLToPath(new URL('../../.data', import.meta.url));
   await mkdir(root, { recursive: true });
-  const world = await openBenchWorld(await mkdtemp(join(root, 'bench-')), progress);
-  let figures: Figure[];
+  const stop = stopSignal();
+  const world = await openBenchWorld(await mkdtemp(join(root, 'bench-')), progress, stop);
+  const figures: Figure[] = [];
   try {
     progress('servers, control, host and the bare worker are ready');
-    figures = await b1(world, {
-      rounds: Number(values.rounds),
-      calls: Number(values.calls),
-      firsts: 9,
-      progress,
-    });
+    const measure = async (): Promise<void> => {
+      if (ids.includes('B1')) figures.push(...(await b1(world, { rounds, calls, firsts: 9, progress })));
+      if (ids.includes('B2')) figures.push(...(await b2(world, { rounds, progress })));
+    };
+    await Promise.race([measure(), aborted(stop)]);
   } finally {
     await world.close();
   }
   for (const figure of figures) console.log(lineOf(figure));
   if (values.json !== undefined) {
     const seconds = (Date.now() - began) / 1000;
-    const rows = figures.map((figure) => ({ ...figure, pass: passes(figure), unit: 'ratio', seconds }));
+    const rows = figures.map((figure) => ({ ...figure, pass: passes(figure), unit: 'ratio', load, seconds }));
     await writeFile(values.json, `${JSON.stringify(rows, null, 2)}\n`);
   }
   return values.strict && !figures.every(passes) ? 1 : 0;
 }
 
-process.exit(await main());
+const isCount = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
+
+/** The servers are process groups of their own, which Ctrl-C does not reach: without this they would stay. */
+class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(name, () => stop.abort(new Interrupted(`${name}: stopping what was started`)));
+  }
+  return stop.signal;
+}
+
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    if (signal.aborted) reject(signal.reason as Error);
+  });
+
+try {
+  process.exit(await main());
+} catch (error) {
+  if (!(error instanceof Interrupted || error instanceof MachineTooBusy)) throw error;
+  console.error(error.message);
+  process.exit(1);
+}

@@ -41,13 +41,18 @@ const CONDITIONAL_RULES = 20;
 const JOURNAL_ROWS = 100_000;
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 
-export async function openBenchWorld(dataDir: string, log: (line: string) => void): Promise<BenchWorld> {
+/** @param stop ends the start; what had been started by then is stopped before this throws its reason. */
+export async function openBenchWorld(
+  dataDir: string,
+  log: (line: string) => void,
+  stop: AbortSignal,
+): Promise<BenchWorld> {
   const undo: (() => Promise<void>)[] = [() => rm(dataDir, { recursive: true, force: true })];
   const close = async (): Promise<void> => {
     for (const step of undo.toReversed()) await step();
   };
   try {
-    return await open(dataDir, log, undo, close);
+    return await open(dataDir, log, undo, close, stop);
   } catch (error) {
     await close();
     throw error;
@@ -59,6 +64,7 @@ async function open(
   log: (line: string) => void,
   undo: (() => Promise<void>)[],
   close: () => Promise<void>,
+  stop: AbortSignal,
 ): Promise<BenchWorld> {
   const onExit = (name: string, code: number | null, lines: string): void =>
     log(`${name} ended (${code}): ${lines}`);
@@ -66,6 +72,7 @@ async function open(
   const binaries = await resolveServer({ allowDevServer: false, log });
   const postgres = await startPostgres({ dataDir: join(dataDir, 'postgres'), log, onExit });
   undo.push(() => postgres.stop());
+  stop.throwIfAborted();
   const temporal = await startTemporal({
     binaries,
     dataDir: join(dataDir, 'temporal'),
@@ -75,6 +82,7 @@ async function open(
     onExit,
   });
   undo.push(() => temporal.stop());
+  stop.throwIfAborted();
   const password = (await readFile(postgres.passwordFile, 'utf8')).trim();
   const ownerUrl = `postgresql://${postgres.superuser}:${password}@${postgres.host}:${postgres.port}/bulkhead`;
   await migrate(ownerUrl);
@@ -95,6 +103,7 @@ async function open(
 
   const echo = await node(dataDir, 'echo-server', [], onExit);
   undo.push(() => echo.child.stop());
+  stop.throwIfAborted();
   const { address } = echo.ready as { address: { port: number } };
   const toolUrl = `http://127.0.0.1:${address.port}/tickets/T-1`;
 
@@ -111,8 +120,10 @@ async function open(
   const logs = join(dataDir, 'logs');
   const control = await startProcess({ name: 'control', logs, configFile: configs.control, onExit });
   undo.push(() => control.stop());
+  stop.throwIfAborted();
   const host = await startProcess({ name: 'host', logs, configFile: configs.host, onExit });
   undo.push(() => host.stop());
+  stop.throwIfAborted();
   for (const id of [governed, bare]) await active(door.tenant(id));
 
   const taskQueue = 'bench-bare.queue';
@@ -130,6 +141,7 @@ async function open(
     onExit,
   );
   undo.push(() => worker.child.stop());
+  stop.throwIfAborted();
 
   const minter = createTokenMinter({ signingKeyPath: keys.temporalSigning, ttlSeconds: 3600 });
   const signer = createEnvelopeSigner(keys.envelopeSigning);
