@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, readlink, realpath, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child, endLeftovers } from '@bulkhead/temporal-server';
@@ -201,21 +201,56 @@ async function initCluster(
   }
 }
 
+const END_WITHIN_MS = 10_000;
+
 /** A server of this very folder whose launcher was killed: end it, so that exactly one launcher owns it again. */
 async function endLeftover(cluster: string, log: (line: string) => void): Promise<void> {
   const pidFile = join(cluster, 'postmaster.pid');
   if (!existsSync(pidFile)) return;
   const pid = Number((await readFile(pidFile, 'utf8')).split('\n')[0]);
-  if (!isPostgres(pid, cluster)) return; // a stale file: the server itself clears it
+  if (!isPostgres(pid, cluster)) return forgetDeadServer(cluster, pidFile);
   log(`ending a PostgreSQL (pid ${pid}) that an earlier start left behind`);
   process.kill(pid, 'SIGINT');
   for (let waited = 0; existsSync(pidFile); waited += 50) {
-    if (waited > 10_000)
+    if (waited > END_WITHIN_MS)
       throw new PostgresFailed(
         `the PostgreSQL of an earlier start (pid ${pid}) does not end; stop it and try again`,
       );
     await sleep(50);
   }
+}
+
+/**
+ * After a power cut the file stays. PostgreSQL clears it only when nothing has its pid, and pids are used again: after a
+ * restart of the machine by anything, after a `kill -9` by the dead process itself until somebody collects it. So we
+ * clear it, once no server process is left that could still write to this cluster: each one works in that very folder.
+ */
+async function forgetDeadServer(cluster: string, pidFile: string): Promise<void> {
+  if (process.platform !== 'linux') return; // there the server's own check has to do
+  for (let waited = 0; (await worksIn(cluster)).length > 0; waited += 50) {
+    if (waited > END_WITHIN_MS)
+      throw new PostgresFailed(
+        `processes of an earlier PostgreSQL do not end: ${(await worksIn(cluster)).join(', ')}; stop them and try again`,
+      );
+    await sleep(50);
+  }
+  await rm(pidFile);
+}
+
+/** Pids of the processes whose working directory is `folder`. */
+async function worksIn(folder: string): Promise<string[]> {
+  const real = await realpath(folder);
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const folders = await Promise.all(
+    pids.map((pid) =>
+      readlink(`/proc/${pid}/cwd`).catch((error: NodeJS.ErrnoException) => {
+        // it ended, or belongs to somebody else, who cannot write here
+        if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code ?? '')) return undefined;
+        throw error;
+      }),
+    ),
+  );
+  return pids.filter((_, at) => folders[at] === real);
 }
 
 /** Pids are used again: only a process whose command line names this cluster is ours. */
