@@ -73,11 +73,14 @@ async function start(
   started: Started,
   stop: () => Promise<void>,
 ): Promise<Installation> {
-  const { dataDir, ports, log } = options;
+  const { dataDir, ports, log, own } = options;
+  refuseHalves(own);
   await assertPortsFree(options);
   const keys = await ensureKeys(join(dataDir, 'keys'));
   const database = await startDatabase(options, started);
-  await prepareSchema(database.ownerUrl, keys, log);
+  await prepareSchema(database.ownerUrl, keys, log).catch((error: unknown) => {
+    throw own.databaseUrl === undefined ? error : databaseProblem(own.databaseUrl, error);
+  });
   const temporal = await startTemporalPart(options, keys, database, started);
 
   const publicUrl = `http://127.0.0.1:${ports.api}`;
@@ -99,6 +102,23 @@ async function start(
     servesTemporalUi: temporal.uiAddress !== undefined,
     stop,
   };
+}
+
+/** Before anything is touched: a database of one's own must not be migrated by a start that cannot be. */
+function refuseHalves({ databaseUrl, temporal }: OwnParts): void {
+  if (databaseUrl === undefined) return;
+  if (!/^postgres(ql)?:\/\//.test(databaseUrl) || !URL.canParse(databaseUrl))
+    throw new Error('DATABASE_URL is no address of the form postgresql://user:password@host:port/database');
+  if (temporal === undefined)
+    throw new Error(
+      'with DATABASE_URL set, TEMPORAL_ADDRESS must be set too: the built Temporal server runs on the embedded PostgreSQL',
+    );
+}
+
+/** Names the variable and the server, and never the address itself, which holds a password. */
+function databaseProblem(url: string, error: unknown): Error {
+  const { message, code } = error as NodeJS.ErrnoException; // a host with two addresses fails without a message
+  return new Error(`DATABASE_URL, the server ${new URL(url).host}: ${message || code}`, { cause: error });
 }
 
 /** All of them first: a taken port is told before anything was started. */
@@ -170,10 +190,7 @@ async function startTemporalPart(
     log(`Temporal: your own at ${address}; whether namespace tokens are enforced is up to it`);
     return { address, tls, enforcesTokens: false, ...(apiKeyFile === undefined ? {} : { apiKeyFile }) };
   }
-  if (database.server === undefined)
-    throw new Error(
-      'with DATABASE_URL set, TEMPORAL_ADDRESS must be set too: the built Temporal server runs on the embedded PostgreSQL',
-    );
+  if (database.server === undefined) throw new TypeError('no embedded PostgreSQL to run Temporal on');
   const binaries = await resolveServer({ allowDevServer: true, log });
   const temporal = await startTemporal({
     binaries,
