@@ -1,10 +1,9 @@
-import { execFileSync } from 'node:child_process';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dataFolder, launch, printed } from '../support/installation.js';
+import { dataFolder, launch, printed, processesOf, signalOf } from '../support/installation.js';
 
 /** `npm start` as a user meets it. Nothing is imported from the product: only what it prints and how it exits. */
 let dataDir: string;
@@ -15,24 +14,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
-
-/** Command lines of the processes that work on the data folder. */
-async function processesOf(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    try {
-      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8');
-      const environment = await readFile(`/proc/${pid}/environ`, 'latin1');
-      if (command.includes(folder) || environment.includes(folder))
-        found.push(`${pid} ${command.replaceAll('\0', ' ')}`);
-    } catch (error) {
-      // it ended meanwhile, or is not ours to look at
-      if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? ''))
-        throw error;
-    }
-  }
-  return found;
-}
 
 describe('npm start -- --once', () => {
   it('tells the story of the README, exits 0 and leaves no process; the second time from the same data within 20 s', async () => {
@@ -97,7 +78,7 @@ async function expectRefusal(
   expect(await exit, output()).toBe(1);
   const lines = output().trim().split('\n');
   expect(lines.at(-1)).toMatch(line);
-  expect(output()).not.toMatch(/^\s+at /m);
+  expect(output()).not.toMatch(/^\s+at |pass-word/m);
   expect(await processesOf(dataDir)).toEqual([]);
 }
 
@@ -128,7 +109,19 @@ describe('a start that cannot be', () => {
       'a database of one’s own without a Temporal',
       ['--once'],
       { DATABASE_URL: 'postgresql://u@127.0.0.1:1/x' },
-      /./,
+      /DATABASE_URL set, TEMPORAL_ADDRESS must be set too/,
+    ],
+    [
+      'a database of one’s own that does not answer',
+      ['--once'],
+      { DATABASE_URL: 'postgresql://u:pass-word@127.0.0.1:1/x', TEMPORAL_ADDRESS: '127.0.0.1:1' },
+      /^DATABASE_URL, the server 127\.0\.0\.1:1: .*ECONNREFUSED/,
+    ],
+    [
+      'a database address that is none',
+      ['--once'],
+      { DATABASE_URL: 'pass-word', TEMPORAL_ADDRESS: '127.0.0.1:1' },
+      /^DATABASE_URL is no address/,
     ],
     ['an unknown flag', ['--onse'], {}, /--onse/],
   ])('says so in one line: %s', async (_, args, env, line) => {
@@ -139,8 +132,9 @@ describe('a start that cannot be', () => {
 it('a child that dies is one clear line, a non-zero exit, and nothing left running', async () => {
   const { output, exit } = launch(['--data', dataDir]);
   await printed(output, 'Ctrl-C stops everything.');
-  const api = (await processesOf(dataDir)).find((line) => line.includes('apps/api/dist/main.js'));
-  execFileSync('kill', ['-9', api?.split(' ')[0] ?? '']);
+  const api = (await processesOf(dataDir)).find(({ command }) => command.includes('apps/api/dist/main.js'));
+  if (!api) throw new Error('the API does not run');
+  signalOf(api.pid, 'SIGKILL');
   expect(await exit, output()).toBe(1);
   expect(output()).toMatch(/^api ended unexpectedly \(killed\): /m);
   expect(output()).not.toMatch(/^\s+at /m);

@@ -1,10 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { startInstallation } from '../support/installation.js';
+import { ownerLogin, startInstallation } from '../support/installation.js';
 import type { TestInstallation } from '../support/installation.js';
 
 /** `npm run verify` on a running installation, and somebody with the database owner's password. */
@@ -14,11 +12,7 @@ let owner: pg.Client;
 
 beforeAll(async () => {
   installation = await startInstallation();
-  const password = (
-    await readFile(join(installation.dataDir, 'postgres', 'superuser.password'), 'utf8')
-  ).trim();
-  const login = { host: '127.0.0.1', port: installation.postgresPort, user: 'postgres', password };
-  owner = new pg.Client({ ...login, database: 'bulkhead' });
+  owner = new pg.Client({ ...(await ownerLogin(installation)), database: 'bulkhead' });
   await owner.connect();
 }, 120_000);
 afterAll(async () => {
