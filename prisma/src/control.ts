@@ -72,11 +72,18 @@ async function listen(
     });
     next.on('notification', (message) => onHint(message.payload ?? ''));
     next.on('error', options.onError);
+    try {
+      await next.connect();
+      await next.query(`LISTEN ${pg.escapeIdentifier(channel)}`);
+    } catch (error) {
+      await next.end();
+      throw error;
+    }
+    // only from here on: an attempt that fails ends too, and is told to whoever made it
     next.on('end', () => {
       if (!stop.signal.aborted) void reconnect();
     });
-    await next.connect();
-    await next.query(`LISTEN ${pg.escapeIdentifier(channel)}`);
+    if (stop.signal.aborted) return next.end();
     connection = next;
     onHint('');
   };
