@@ -113,7 +113,8 @@ it('PostgreSQL crashes and recovers under running agents: every run ends, every 
   const { rows } = await owner.query<{ pid: number }>(
     "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'",
   );
-  signalOf(rows[0]?.pid ?? 0, 'SIGKILL'); // the postmaster then ends every connection and replays its log
+  if (!rows[0]) throw new Error('there is no checkpointer');
+  signalOf(rows[0].pid, 'SIGKILL'); // the postmaster then ends every connection and replays its log
   await vi.waitFor(async () => {
     const log = await readFile(join(installation.dataDir, 'logs', 'postgres.log'), 'utf8');
     expect(log).toContain('all server processes terminated; reinitializing');

@@ -130,10 +130,9 @@ describe('a secret that leaks', () => {
   it('through the environment or the arguments of a process, which every process of the machine can read: none', async () => {
     const hits: Hit[] = [];
     const processes = await processesOf(installation.dataDir);
-    for (const { pid } of processes) {
-      for (const file of [`/proc/${pid}/environ`, `/proc/${pid}/cmdline`]) {
-        hits.push(...scan({ ...credentials, ...keys }, file, await readFile(file)));
-      }
+    for (const { command, environment } of processes) {
+      hits.push(...scan({ ...credentials, ...keys }, command, command));
+      hits.push(...scan({ ...credentials, ...keys }, `the environment of ${command}`, environment));
     }
     expect(processes.length).toBeGreaterThan(8);
     expect(hits).toEqual([]);

@@ -95,6 +95,8 @@ export async function startInstallation(earlier?: TestInstallation): Promise<Tes
 export interface Running {
   readonly pid: number;
   readonly command: string;
+  /** As /proc shows it: `NAME=value` joined by zero bytes. */
+  readonly environment: string;
 }
 
 /** Everything that runs on a data folder: that stands in its arguments or its environment, or its output goes there. */
@@ -106,7 +108,7 @@ export async function processesOf(folder: string): Promise<Running[]> {
       const environment = await readFile(`/proc/${pid}/environ`, 'latin1');
       const output = await readlink(`/proc/${pid}/fd/1`);
       if ([command, environment, output].some((text) => text.includes(folder)))
-        found.push({ pid: Number(pid), command: command.replaceAll('\0', ' ') });
+        found.push({ pid: Number(pid), command: command.replaceAll('\0', ' '), environment });
     } catch (error) {
       // it ended meanwhile, or is not ours to look at
       if (!['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? ''))
