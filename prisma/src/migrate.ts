@@ -34,6 +34,7 @@ export async function ensureLogins(
   logins: { appPassword: string; controlPassword: string },
 ): Promise<void> {
   const client = new pg.Client({ connectionString: ownerUrl });
+  client.on('error', () => undefined); // a server that stops meanwhile: the call itself throws
   await client.connect();
   try {
     // without this the passwords could stand in the server's statement log
@@ -60,6 +61,7 @@ async function wantedChecksums(): Promise<Map<string, string>> {
 
 async function upToDate(ownerUrl: string, wanted: Map<string, string>): Promise<boolean> {
   const client = new pg.Client({ connectionString: ownerUrl });
+  client.on('error', () => undefined); // a server that stops meanwhile: the call itself throws
   try {
     await client.connect();
     const { rows } = await client.query<{ migration_name: string; checksum: string }>(

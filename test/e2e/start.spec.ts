@@ -53,7 +53,7 @@ describe('Ctrl-C', () => {
     await printed(output, 'Ctrl-C stops everything.');
     expect((await processesOf(dataDir)).length).toBeGreaterThan(5);
     child.kill('SIGINT');
-    expect(await exit).toBe(0);
+    expect(await exit, output()).toBe(0);
     expect(await processesOf(dataDir)).toEqual([]);
     expect(bystander.listening).toBe(true);
     bystander.close();
@@ -63,7 +63,7 @@ describe('Ctrl-C', () => {
     const { child, output, exit } = launch(['--data', dataDir]);
     await printed(output, 'PostgreSQL is ready');
     child.kill('SIGINT');
-    expect(await exit).toBe(0);
+    expect(await exit, output()).toBe(0);
     expect(await processesOf(dataDir)).toEqual([]);
   }, 120_000);
 });
