@@ -48,6 +48,7 @@ function scripted(
       return take(answersLeft);
     },
     approval: async (id) => void asked.push(`approval ${id}`),
+    resumes: () => 0,
     resume: async (state) => void asked.push(`resume ${state}`),
   });
   return { call, asked, requests, answersLeft };
@@ -124,6 +125,7 @@ describe('grants', () => {
       },
       gateway: async () => OK,
       approval: async () => undefined,
+      resumes: () => 0,
       resume: async () => undefined,
     });
     await expect(call(READ, {})).rejects.toThrow('away');
@@ -144,6 +146,24 @@ describe('waits', () => {
     const { call, asked } = scripted([PARKED, PARKED, OK]);
     expect(await call(UPDATE, {})).toEqual(OK);
     expect(asked.filter((line) => line.startsWith('resume'))).toHaveLength(2);
+  });
+
+  it('attack: a resume that comes between the question and the answer "parked" is not slept through', async () => {
+    let resumes = 0;
+    const answers: CallAnswer[] = [PARKED, OK];
+    const waited: boolean[] = [];
+    const call = createCaller(0, {
+      broker: async () => GRANT,
+      gateway: async () => {
+        resumes += 1;
+        return answers.shift() ?? OK;
+      },
+      approval: async () => undefined,
+      resumes: () => resumes,
+      resume: async (_state, _toolId, seen) => void waited.push(resumes === seen),
+    });
+    expect(await call(UPDATE, {})).toEqual(OK);
+    expect(waited).toEqual([false]);
   });
 
   it('an outcome is handed over as it is', async () => {

@@ -16,8 +16,10 @@ export interface CallerPorts {
   gateway(request: CallRequest): Promise<CallAnswer>;
   /** Returns when the approval was decided or has expired. */
   approval(approvalId: ApprovalId, expiresAt: string, toolId: ToolId): Promise<void>;
-  /** Returns when it is worth asking again. */
-  resume(state: RunState, toolId: ToolId): Promise<void>;
+  /** How many resume signals have come so far. */
+  resumes(): number;
+  /** Returns when it is worth asking again: at once when more than `seen` resume signals have come. */
+  resume(state: RunState, toolId: ToolId, seen: number): Promise<void>;
 }
 
 /** One call of a tool: its outcome is a value; only faults of the platform are thrown. */
@@ -41,6 +43,8 @@ export function createCaller(segment: number, ports: CallerPorts): Call {
     for (;;) {
       const grant = await grants.of(toolId);
       if (grant.kind === 'denied') return grant;
+      // before the question: a resume that comes while the answer "parked" is on its way must not be missed
+      const seen = ports.resumes();
       const answer = await ports.gateway({
         toolId,
         args,
@@ -62,7 +66,7 @@ export function createCaller(segment: number, ports: CallerPorts): Call {
           refreshed = false;
           break;
         case 'parked':
-          await ports.resume(answer.state, toolId);
+          await ports.resume(answer.state, toolId, seen);
           refreshed = false;
           break;
         default:

@@ -25,7 +25,10 @@ const EXPIRY_MARGIN_MS = 1_000;
 
 export interface Waits {
   approval(approvalId: ApprovalId, expiresAt: string, toolId: ToolId): Promise<void>;
-  resume(state: RunState, toolId: ToolId): Promise<void>;
+  /** Resume signals so far. */
+  resumes(): number;
+  /** Until there are more than `seen` of them. */
+  resume(state: RunState, toolId: ToolId, seen: number): Promise<void>;
 }
 
 /** Registers the handlers; call it before the first await, or an early signal is kept for later. */
@@ -58,8 +61,8 @@ export function openWaits(): Waits {
       // once per signal: an answer that still says "undecided" must lead to another wait, not to a spin
       decided.delete(approvalId);
     },
-    async resume(state, toolId) {
-      const seen = resumes;
+    resumes: () => resumes,
+    async resume(state, toolId, seen) {
       await during({ for: 'resume', state, toolId }, () => resumes > seen, PARKED_RECHECK_MS);
     },
   };
