@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 export interface RunningMain {
   readonly pid: number;
   readonly logFile: string;
+  /** Resolves to the exit code when it ends, by whatever cause. */
+  readonly ended: Promise<number | null>;
   /** SIGTERM; returns the exit code. */
   stop(): Promise<number | null>;
   /** SIGKILL, as a machine that dies. */
@@ -37,14 +39,14 @@ export async function startMain(
   child.stdout?.pipe(log);
   child.stderr?.pipe(log, { end: false });
   await ready(name, child, logFile);
-  const ended = once(child, 'exit');
+  const ended = once(child, 'exit').then(() => child.exitCode);
   return {
     pid: child.pid ?? 0,
     logFile,
+    ended,
     async stop() {
       child.kill('SIGTERM');
-      await ended;
-      return child.exitCode;
+      return ended;
     },
     async kill() {
       child.kill('SIGKILL');

@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
-import { CHANNELS } from '@bulkhead/contract';
+import { CHANNELS, tenantId } from '@bulkhead/contract';
 import { createSealer } from '@bulkhead/journal/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { createCloseWatcher, createDispatcher } from '@bulkhead/runs/control';
 import { openConnection } from '@bulkhead/runtime/client';
 import { loadControlConfig } from '@bulkhead/runtime/config';
 import type { ControlConfig } from '@bulkhead/runtime/config';
+import { createServerCheck } from '@bulkhead/runtime/server-check';
 import { createTokenMinter, createTokenWriter } from '@bulkhead/runtime/tokens';
 import { createLifecycle } from '@bulkhead/tenancy/control';
 import { createAdminToken } from './control/admin-token.js';
@@ -16,24 +17,40 @@ import { createTokenIssuer, TOKEN_RENEWAL_MS, TOKEN_TTL_SECONDS } from './contro
 import { createWakeup, idleAfter, runLoop } from './loop.js';
 import { runMain } from './main-process.js';
 import type { Running } from './main-process.js';
+import { watchServer } from './server-watch.js';
 
 /**
  * The process that keeps promises: it starts accepted runs, sees them end, seals the journal, prepares tenants, mints
  * tokens and fences hosts. One at a time is enough; two do no harm, for every step is a claim in the database.
  */
-async function start(config: ControlConfig, log: Logger): Promise<Running> {
-  const control = openControlDoor({
-    ...config.database,
-    onError: (error) => log.warn({ error }, 'a database connection broke'),
-  });
+async function start(config: ControlConfig, log: Logger, fatal: (reason: string) => never): Promise<Running> {
   const minter = createTokenMinter({
     signingKeyPath: config.keys.temporalSigning,
     ttlSeconds: TOKEN_TTL_SECONDS,
   });
+  const { address, tls } = config.temporal;
+  const server = createServerCheck({
+    address,
+    tls,
+    ...(config.temporal.apiKeyFile === undefined
+      ? { foreignToken: () => minter.tenant(SOMEBODY, 'write') }
+      : {}),
+    allowOpen: !config.temporal.enforcesTokens,
+    log,
+  });
+  await server.checkOnce(); // before anything is opened that a refusal would have to close
+  const control = openControlDoor({
+    ...config.database,
+    onError: (error) => log.warn({ error }, 'a database connection broke'),
+  });
+  const adminToken = createAdminToken(config.temporal, minter, () => performance.now());
   const connection = openConnection({
-    address: config.temporal.address,
-    tls: config.temporal.tls,
-    token: createAdminToken(config.temporal, minter, () => performance.now()),
+    address,
+    tls,
+    token: () => {
+      server.assertChecked();
+      return adminToken();
+    },
   });
   const temporal = createRunsInTemporal(connection);
   const tokens = createTokenIssuer(minter, createTokenWriter({ dir: config.temporal.tokensDir }));
@@ -105,6 +122,7 @@ async function start(config: ControlConfig, log: Logger): Promise<Running> {
       1_000,
       idleAfter(() => fencer.fenceOnce()),
     ),
+    watchServer(server, { log, stop: stop.signal, fatal }),
     sealer.run(stop.signal),
   ];
   return {
@@ -119,6 +137,8 @@ async function start(config: ControlConfig, log: Logger): Promise<Running> {
   };
 }
 
+/** Whose token must open nothing of anybody else's; such a tenant need not exist. */
+const SOMEBODY = tenantId('somebody');
 const RECONCILE_MS = 3_600_000;
 
 /** Tenants that were not ready make the loop come back soon, with backoff, not after its long pause. */

@@ -5,6 +5,7 @@ import { openTenantDoor } from '@bulkhead/prisma/tenant';
 import { loadHostConfig } from '@bulkhead/runtime/config';
 import type { HostConfig } from '@bulkhead/runtime/config';
 import { createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
+import { createServerCheck } from '@bulkhead/runtime/server-check';
 import { openTokenSource } from '@bulkhead/runtime/tokens';
 import {
   closeFleetThreads,
@@ -19,6 +20,7 @@ import { superviseTenantWorker } from './host/tenant-worker.js';
 import { createWakeup, idleAfter, runLoop } from './loop.js';
 import { runMain } from './main-process.js';
 import type { Running } from './main-process.js';
+import { watchServer } from './server-watch.js';
 
 /** Running calls get this long to end when the host stops; then they are aborted and settled as they are. */
 const SHUTDOWN_GRACE_MS = 10_000;
@@ -28,6 +30,9 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
   // random at each start: a fenced id never returns, and two processes must never share one
   const hostId = `${config.host.id ?? 'host'}-${randomBytes(8).toString('hex')}` as HostId;
   installRuntime(log, config.log.level);
+  const { address, tls, enforcesTokens } = config.temporal;
+  const server = createServerCheck({ address, tls, allowOpen: !enforcesTokens, log });
+  await server.checkOnce();
   const door = openTenantDoor({
     ...config.database,
     onError: (error) => log.warn({ error }, 'a database connection broke'),
@@ -60,8 +65,10 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
       superviseTenantWorker(tenantId, {
         tokens,
         log,
-        connect: (token) =>
-          openWorkerConnection({ address: config.temporal.address, tls: config.temporal.tls, token }),
+        connect: (token) => {
+          server.assertChecked();
+          return openWorkerConnection({ address, tls, token });
+        },
         createWorker: (connection) =>
           createTenantWorker({
             tenantId,
@@ -75,6 +82,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
           }),
       }),
   });
+  const watching = watchServer(server, { log, stop: stop.signal, fatal });
   const changed = createWakeup();
   const stopWatching = tokens.onChange(() => changed.notify());
   const adjusting = runLoop({
@@ -90,7 +98,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     async stop() {
       stop.abort();
       stopWatching();
-      await adjusting;
+      await Promise.all([adjusting, watching]);
       await fleet.stop();
       await closeFleetThreads();
       await line.close();

@@ -29,6 +29,7 @@ export const FAILURE_CODES = [
   'POLICY_MOVING',
   'DATABASE_UNAVAILABLE',
   'TEMPORAL_UNAVAILABLE',
+  'TEMPORAL_UNPROTECTED',
   'JOURNAL_LAGGING',
   'SECRET_UNAVAILABLE',
   'WORKER_MISCONFIGURED',
@@ -99,6 +100,12 @@ export const FAILURES = {
   POLICY_MOVING: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   DATABASE_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   TEMPORAL_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  TEMPORAL_UNPROTECTED: {
+    owner: 'config',
+    retry: false,
+    publicCode: 'UNAVAILABLE',
+    publicMessage: NOT_NOW,
+  },
   JOURNAL_LAGGING: { owner: 'capacity', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   SECRET_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   WORKER_MISCONFIGURED: {

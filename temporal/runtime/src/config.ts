@@ -21,7 +21,7 @@ const temporal = {
   /** Folder with one token per tenant and role; its file names are also the host's list of tenants. */
   tokensDir: path.optional(),
   uiAddress: z.string().min(1).max(300).optional(),
-  /** false: the server does not check tokens, so namespaces are no fence there. */
+  /** false allows a server that lets calls without a token in, with a warning at each start: for development only. */
   enforcesTokens: z.boolean(),
 };
 const hasToken = { message: 'give tokensDir or apiKeyFile', path: ['tokensDir'] };
