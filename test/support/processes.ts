@@ -6,9 +6,11 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** A main of apps/worker as a process of its own, from dist: `npm run build` must have run. */
+/** A main of apps as a process of its own, from dist: `npm run build` must have run. */
 export interface RunningMain {
   readonly pid: number;
+  /** Where the API listens; 0 for the others. */
+  readonly port: number;
   readonly logFile: string;
   /** Resolves to the exit code when it ends, by whatever cause. */
   readonly ended: Promise<number | null>;
@@ -20,9 +22,15 @@ export interface RunningMain {
 
 const READY_MS_MAX = 20_000;
 
+const MAINS = {
+  api: '../../apps/api/dist/main.js',
+  control: '../../apps/worker/dist/control.js',
+  host: '../../apps/worker/dist/host.js',
+};
+
 /** Writes the configuration (0600), starts the main and waits until it says that it serves. */
 export async function startMain(
-  name: 'control' | 'host',
+  name: keyof typeof MAINS,
   dataDir: string,
   config: object,
 ): Promise<RunningMain> {
@@ -30,7 +38,7 @@ export async function startMain(
   const configFile = join(dataDir, `${name}-${process.hrtime.bigint()}.json`);
   const logFile = configFile.replace(/json$/, 'log');
   await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
-  const child = fork(fileURLToPath(new URL(`../../apps/worker/dist/${name}.js`, import.meta.url)), {
+  const child = fork(fileURLToPath(new URL(MAINS[name], import.meta.url)), {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     execArgv: ['--enable-source-maps'],
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], BULKHEAD_CONFIG: configFile },
@@ -38,10 +46,11 @@ export async function startMain(
   const log = createWriteStream(logFile, { mode: 0o600 });
   child.stdout?.pipe(log);
   child.stderr?.pipe(log, { end: false });
-  await ready(name, child, logFile);
+  const port = await ready(name, child, logFile);
   const ended = once(child, 'exit').then(() => child.exitCode);
   return {
     pid: child.pid ?? 0,
+    port,
     logFile,
     ended,
     async stop() {
@@ -55,12 +64,12 @@ export async function startMain(
   };
 }
 
-function ready(name: string, child: ChildProcess, logFile: string): Promise<void> {
+function ready(name: string, child: ChildProcess, logFile: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`${name} is not ready, see ${logFile}`)), READY_MS_MAX);
-    child.once('message', () => {
+    child.once('message', (message: { port?: number }) => {
       clearTimeout(timer);
-      resolve();
+      resolve(message.port ?? 0);
     });
     child.once('exit', (code) => {
       clearTimeout(timer);
