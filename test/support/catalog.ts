@@ -3,8 +3,17 @@
 /** Runs SQL and returns its rows, on a connection of the caller's choice. */
 export type RunSql = <Row>(sql: string, values?: unknown[]) => Promise<Row[]>;
 
-/** Tables without a tenant: hosts are machines, platform_control is one row, the last is Prisma's own. */
-export const TENANTLESS = ['hosts', 'platform_control', '_prisma_migrations'];
+/**
+ * Tables without a tenant: hosts are machines, platform_control is one row, operators of the platform are members of no
+ * tenant (the tenant door has no grant on their tables), the last is Prisma's own.
+ */
+export const TENANTLESS = [
+  'hosts',
+  'platform_control',
+  'platform_operators',
+  'operator_sessions',
+  '_prisma_migrations',
+];
 /** Unique across tenants on purpose: they are looked up before the tenant is known. Their values are random or names. */
 const GLOBAL_UNIQUE = ['api_keys_prefix_key', 'sessions_hash_key', 'tenants_namespace_key'];
 

@@ -6,6 +6,7 @@ import type { Role } from './api-keys.js';
 
 export { parseApiKey, ROLES, sameHash } from './api-keys.js';
 export type { ApiKeyParts, Role } from './api-keys.js';
+export { personId } from './people.js';
 
 export interface Tenant {
   readonly id: TenantId;

@@ -1,6 +1,9 @@
 import type { TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 
+export { createOperator, createOperatorKey, listOperators, revokeOperator } from './control/operators.js';
+export type { Operator } from './control/operators.js';
+
 /** What provisioning needs from the outside; apps/worker binds it to Temporal and to the token folder. */
 export interface LifecyclePorts {
   /** Registers the tenant's namespace and search attributes; done before is a success. */

@@ -17,6 +17,7 @@ export const FAILURE_CODES = [
   'BAD_INPUT',
   'UNAUTHENTICATED',
   'FORBIDDEN',
+  'TENANT_SUSPENDED',
   'NOT_FOUND',
   'IDEMPOTENCY_CONFLICT',
   'INVALID_STATE',
@@ -50,13 +51,19 @@ export const FAILURES = {
     owner: 'client',
     retry: false,
     publicCode: 'UNAUTHENTICATED',
-    publicMessage: 'Send a valid API key as "authorization: Bearer <key>".',
+    publicMessage: 'Send a valid API key or token as "authorization: Bearer <it>".',
   },
   FORBIDDEN: {
     owner: 'client',
     retry: false,
     publicCode: 'FORBIDDEN',
     publicMessage: 'This key may not do that.',
+  },
+  TENANT_SUSPENDED: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'TENANT_SUSPENDED',
+    publicMessage: 'This tenant is suspended. Ask the operator of the platform.',
   },
   NOT_FOUND: {
     owner: 'client',

@@ -18,6 +18,8 @@ export const CHANNELS = {
   outbox: 'bulkhead_outbox',
   runs: 'bulkhead_runs',
   tenants: 'bulkhead_tenants',
+  /** Who may act has changed: payload is the tenant, or empty for the platform's operators. */
+  access: 'bulkhead_access',
 } as const;
 
 const NAMESPACE_PREFIX = 'tnt-';

@@ -1,47 +1,42 @@
-import { BulkheadError, tenantId } from '@bulkhead/contract';
+import { BulkheadError } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
-import { parseApiKey, ROLES, sameHash } from '@bulkhead/tenancy/admin';
-import type { Principal } from './principal.js';
-
-export type Authenticate = (authorization: string | undefined) => Promise<Principal>;
-
-interface KeyRow {
-  readonly tenant_id: string;
-  readonly hash: Buffer;
-  readonly role: string;
-  readonly usable: boolean;
-  readonly stale: boolean;
-}
-
-/** Stands in for the hash of a key that does not exist, so that both cases do the same work. */
-const NO_HASH = Buffer.alloc(32);
-const BEARER = /^bearer +(\S+)$/i;
+import { parseApiKey } from '@bulkhead/tenancy/admin';
+import { findKeyCaller } from './key-caller.js';
+import { findOperatorByKey } from './operator-caller.js';
+import { asMember } from './principal.js';
+import type { Caller, Credentials, Principal } from './principal.js';
+import type { Permission } from './roles.js';
 
 /**
- * Reads the key anew for each request, so a revoked one is refused from the next request on. Missing, forged, revoked
- * and expired keys get one and the same answer.
- * @throws BulkheadError UNAUTHENTICATED
+ * Who is calling. Rows are read anew each time, so a revoked key, a removed member, a changed role and a suspended
+ * tenant hold from the next operation on.
+ * @throws BulkheadError UNAUTHENTICATED with one and the same answer for a missing, forged, revoked or expired proof;
+ * TENANT_SUSPENDED to a tenant's own people and keys.
  */
+export type Authenticate = (credentials: Credentials) => Promise<Caller>;
+
+const BEARER = /^bearer +(\S+)$/i;
+
 export function createAuthenticator(control: Pick<ControlDb, 'query'>): Authenticate {
-  return async (authorization) => {
-    const presented = parseApiKey(BEARER.exec(authorization ?? '')?.[1] ?? '');
-    if (!presented) throw new BulkheadError('UNAUTHENTICATED');
-    const [row] = await control.query<KeyRow>(FIND, [presented.prefix]);
-    const genuine = sameHash(row?.hash ?? NO_HASH, presented.hash);
-    const role = ROLES.find((known) => known === row?.role);
-    if (!row || !genuine || !row.usable || !role) throw new BulkheadError('UNAUTHENTICATED');
-    // at most once a minute: a busy key must not turn each read into a write
-    if (row.stale) await control.query(TOUCH, [presented.prefix]);
-    return { tenantId: tenantId(row.tenant_id), actor: `key:${presented.prefix}`, role };
+  return async ({ authorization }) => {
+    const key = parseApiKey(BEARER.exec(authorization ?? '')?.[1] ?? '');
+    const caller = key && (await (key.kind === 'bho' ? findOperatorByKey : findKeyCaller)(control, key));
+    if (!caller) throw new BulkheadError('UNAUTHENTICATED');
+    return caller;
   };
 }
 
-const FIND = `
-  SELECT k.tenant_id, k.hash, k.role,
-         k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND t.status <> 'suspended' AS usable,
-         k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute' AS stale
-    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
-   WHERE k.prefix = $1`;
-
-const TOUCH = `UPDATE api_keys SET last_used_at = now()
-   WHERE prefix = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')`;
+/** Asks once more, for what stays open: still the same actor of the same tenant, and still permitted. */
+export async function authenticateAgain(
+  authenticate: Authenticate,
+  credentials: Credentials,
+  before: Principal,
+  needs: Permission,
+): Promise<Principal> {
+  const now = asMember(await authenticate(credentials));
+  if (now.tenantId !== before.tenantId || now.actor !== before.actor) {
+    throw new BulkheadError('UNAUTHENTICATED');
+  }
+  if (!now.can(needs)) throw new BulkheadError('FORBIDDEN');
+  return now;
+}

@@ -3,6 +3,7 @@ import type { OnModuleInit } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { DECLARATION } from './permission.js';
 import type { Declaration } from './permission.js';
+import { holdersOf } from './roles.js';
 
 /** Metadata that Nest puts on GraphQL handlers (Query, Mutation, Subscription) and on routes. */
 const GRAPHQL_KIND = 'graphql:resolver_type';
@@ -17,6 +18,8 @@ export interface DeclaredHandler {
   /** e.g. `Query RunsResolver.run` */
   readonly name: string;
   readonly declaration: Declaration | undefined;
+  /** Who may call it, as one text: roles, `anyone who signed in` or `anyone`, and why. */
+  readonly open: string;
 }
 
 /** Ends the boot when a handler says nothing about who may call it: forgetting must not mean "everyone". */
@@ -55,5 +58,13 @@ function declaredHandler(instance: object, prototype: object, method: string): D
   const isRoute = Reflect.hasMetadata(ROUTE_PATH, handler);
   if (!isRoute && !ROOT_KINDS.has(kind)) return [];
   const name = `${isRoute ? 'Route' : String(kind)} ${instance.constructor.name}.${method}`;
-  return [{ name, declaration: Reflect.getMetadata(DECLARATION, handler) as Declaration | undefined }];
+  const declaration = Reflect.getMetadata(DECLARATION, handler) as Declaration | undefined;
+  return [{ name, declaration, open: openTo(declaration) }];
+}
+
+function openTo(declaration: Declaration | undefined): string {
+  if (!declaration) return 'nobody';
+  if ('needs' in declaration) return `${declaration.needs} = ${holdersOf(declaration.needs).join(', ')}`;
+  if ('signedInBecause' in declaration) return `anyone who signed in: ${declaration.signedInBecause}`;
+  return `anyone: ${declaration.publicBecause}`;
 }

@@ -5,7 +5,7 @@ import { GqlExecutionContext } from '@nestjs/graphql';
 import { BulkheadError } from '@bulkhead/contract';
 import { AUTHENTICATE } from './auth.tokens.js';
 import type { Authenticate } from './authenticator.js';
-import { DECLARATION, mayDo } from './permission.js';
+import { DECLARATION } from './permission.js';
 import type { Declaration } from './permission.js';
 import type { RequestContext } from './principal.js';
 
@@ -23,8 +23,8 @@ export class PermissionGuard implements CanActivate {
       throw new BulkheadError('FORBIDDEN', { internal: 'a handler without a declaration was called' });
     if ('publicBecause' in declared) return true;
     const context = GqlExecutionContext.create(execution).getContext<RequestContext>();
-    const { role } = await (context.principal ??= this.authenticate(context.authorization));
-    if (!mayDo(role, declared.needs)) throw new BulkheadError('FORBIDDEN');
+    const caller = await (context.caller ??= this.authenticate(context));
+    if ('needs' in declared && !caller.can(declared.needs)) throw new BulkheadError('FORBIDDEN');
     return true;
   }
 }

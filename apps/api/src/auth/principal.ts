@@ -1,31 +1,69 @@
 import { createParamDecorator } from '@nestjs/common';
 import type { ExecutionContext } from '@nestjs/common';
 import { GqlExecutionContext } from '@nestjs/graphql';
-import type { TenantId } from '@bulkhead/contract';
 import { BulkheadError } from '@bulkhead/contract';
+import type { TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { Role } from '@bulkhead/tenancy/admin';
+import type { Access } from './access.js';
+import type { Permission } from './roles.js';
 
-/** Who is calling, as their API key proved. */
-export interface Principal {
+/** A member of one tenant, or an API key of one: whoever works with a tenant's things. */
+export interface Principal extends Access {
+  readonly kind: 'member';
   readonly tenantId: TenantId;
-  /** `key:<prefix>` */
+  /** `key:<prefix>` or `user:<id>`; what the journal says. */
   readonly actor: string;
+  /** Who answers for it: the person behind a key, or the first of a chain of keys. Two keys of one person are one here. */
+  readonly responsible: string;
   readonly role: Role;
+  /** Limited to this workspace; undefined: all of the tenant's. */
+  readonly workspaceId: WorkspaceId | undefined;
+  /** When the proof ends; undefined: it has no end of its own. */
+  readonly expiresAt: Date | undefined;
+}
+
+/** An operator of the platform: a member of no tenant. */
+export interface PlatformOperator {
+  readonly kind: 'platform';
+  /** `operator:<prefix or id>` */
+  readonly actor: string;
+  readonly role: 'platform';
+  readonly expiresAt: Date | undefined;
+  can(permission: Permission): boolean;
+}
+
+export type Caller = Principal | PlatformOperator;
+
+/** What a request says about who sends it. */
+export interface Credentials {
+  /** `Bearer <key>` from the header or from the connection parameters. */
+  readonly authorization: string | undefined;
 }
 
 /** GraphQL context of one request or one subscription. */
-export interface RequestContext {
-  /** `Bearer <key>` from the header or from the connection parameters. */
-  readonly authorization: string | undefined;
+export interface RequestContext extends Credentials {
   /** Set by the guard; a request with many fields is authenticated once. */
-  principal?: Promise<Principal>;
+  caller?: Promise<Caller>;
 }
 
-/** The caller. The guard has run before, so there is one. */
+function callerOf(context: ExecutionContext): Promise<Caller> {
+  const { caller } = GqlExecutionContext.create(context).getContext<RequestContext>();
+  if (!caller) throw new BulkheadError('INTERNAL', { internal: 'a handler ran without its guard' });
+  return caller;
+}
+
+/** The caller as a member of a tenant. The guard has run before, so there is one. @throws BulkheadError FORBIDDEN */
 export const CurrentPrincipal = createParamDecorator(
-  (_: unknown, context: ExecutionContext): Promise<Principal> => {
-    const { principal } = GqlExecutionContext.create(context).getContext<RequestContext>();
-    if (!principal) throw new BulkheadError('INTERNAL', { internal: 'a handler ran without its guard' });
-    return principal;
-  },
+  async (_: unknown, context: ExecutionContext): Promise<Principal> => asMember(await callerOf(context)),
 );
+
+/** The caller, whoever it is: member or operator of the platform. */
+export const CurrentCaller = createParamDecorator((_: unknown, context: ExecutionContext): Promise<Caller> =>
+  callerOf(context),
+);
+
+/** @throws BulkheadError FORBIDDEN for callers who are no member of a tenant. */
+export function asMember(caller: Caller): Principal {
+  if (caller.kind !== 'member') throw new BulkheadError('FORBIDDEN');
+  return caller;
+}

@@ -2,8 +2,9 @@ import { Inject, Injectable } from '@nestjs/common';
 import { TERMINAL_RUN_STATES } from '@bulkhead/contract';
 import type { Run } from '@bulkhead/runs/admin';
 import { AUTHENTICATE } from '../auth/auth.tokens.js';
+import { authenticateAgain } from '../auth/authenticator.js';
 import type { Authenticate } from '../auth/authenticator.js';
-import type { Principal } from '../auth/principal.js';
+import type { Credentials, Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
 import { publicError } from '../graphql/errors.js';
@@ -26,7 +27,7 @@ export class RunWatch {
   async open(
     principal: Principal,
     id: string,
-    authorization: string | undefined,
+    credentials: Credentials,
   ): Promise<AsyncIterableIterator<Run>> {
     const { tenantId } = principal;
     const wake = new Wake();
@@ -35,7 +36,7 @@ export class RunWatch {
     try {
       const first = await this.runs.get(tenantId, id);
       const again = async (): Promise<Run> => {
-        await this.authenticate(authorization);
+        await authenticateAgain(this.authenticate, credentials, principal, 'run:read');
         return this.runs.get(tenantId, id);
       };
       return this.stream(first, again, wake, unwatch);

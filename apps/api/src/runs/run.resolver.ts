@@ -74,7 +74,7 @@ export class RunResolver {
     @Args('id', { type: () => ID }) id: string,
     @Context() context: RequestContext,
   ): Promise<AsyncIterableIterator<Run>> {
-    return this.watch.open(principal, id, context.authorization);
+    return this.watch.open(principal, id, context);
   }
 
   @ResolveField(() => [JournalEntryModel], { description: 'What the run did and was refused, oldest first.' })

@@ -36,12 +36,16 @@ export class AgentModel {
   enabled!: boolean;
 }
 
-@ObjectType('Me', { description: 'Who the API key belongs to.' })
+@ObjectType('Me', { description: 'Who is calling.' })
 export class MeModel {
-  @Field(() => String)
+  @Field(() => String, { description: 'key:<prefix>, user:<id> or operator:<id>; what the journal says.' })
   actor!: string;
-  @Field(() => String, { description: 'admin, operator or viewer.' })
+  @Field(() => String, { description: 'admin, workflow-author, operator, auditor, viewer or platform.' })
   role!: string;
-  @Field(() => TenantModel)
-  tenant!: TenantModel;
+  @Field(() => [String], { description: 'What this caller may do, as noun:verb.' })
+  permissions!: readonly string[];
+  @Field(() => ID, { nullable: true, description: 'The only workspace that the caller may see; null: all.' })
+  workspaceId?: string | undefined;
+  @Field(() => TenantModel, { nullable: true, description: 'null for operators of the platform.' })
+  tenant?: TenantModel | undefined;
 }

@@ -1,9 +1,10 @@
 import { Inject } from '@nestjs/common';
 import { Query, Resolver } from '@nestjs/graphql';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
-import { Permission } from '../auth/permission.js';
-import { CurrentPrincipal } from '../auth/principal.js';
-import type { Principal } from '../auth/principal.js';
+import { Permission, SignedIn } from '../auth/permission.js';
+import { CurrentCaller, CurrentPrincipal } from '../auth/principal.js';
+import type { Caller, Principal } from '../auth/principal.js';
+import { PERMISSIONS } from '../auth/roles.js';
 import { AgentModel, MeModel, TenantModel } from './tenant.model.js';
 import { TenantService } from './tenant.service.js';
 
@@ -12,18 +13,22 @@ export class TenantResolver {
   constructor(@Inject(TenantService) private readonly tenants: TenantService) {}
 
   @Query(() => MeModel)
-  @Permission('tenant:read')
-  async me(@CurrentPrincipal() { tenantId, actor, role }: Principal): Promise<MeModel> {
-    return { actor, role, tenant: await this.tenants.get(tenantId) };
+  @SignedIn('it tells callers about themselves')
+  async me(@CurrentCaller() caller: Caller): Promise<MeModel> {
+    const { actor, role } = caller;
+    const permissions = PERMISSIONS.filter((permission) => caller.can(permission));
+    if (caller.kind === 'platform') return { actor, role, permissions };
+    const { tenantId, workspaceId } = caller;
+    return { actor, role, permissions, workspaceId, tenant: await this.tenants.get(tenantId) };
   }
 
   @Query(() => [TenantModel], {
     name: 'tenants',
-    description: 'The tenants that the caller may see: its own.',
+    description: 'The tenants that the caller may see: its own, or all for operators of the platform.',
   })
   @Permission('tenant:read')
-  async list(@CurrentPrincipal() principal: Principal): Promise<Tenant[]> {
-    return [await this.tenants.get(principal.tenantId)];
+  async list(@CurrentCaller() caller: Caller): Promise<Tenant[]> {
+    return caller.kind === 'platform' ? this.tenants.all() : [await this.tenants.get(caller.tenantId)];
   }
 
   @Query(() => [AgentModel])

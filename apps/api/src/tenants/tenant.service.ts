@@ -7,13 +7,21 @@ import type { ApiDeps } from '../deps.js';
 
 @Injectable()
 export class TenantService {
-  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door'>) {}
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'control'>) {}
 
   get(tenantId: TenantId): Promise<Tenant> {
     return getTenant(this.deps.door.tenant(tenantId));
+  }
+
+  /** Every tenant, by id, for operators of the platform; at most 1,000. */
+  all(): Promise<Tenant[]> {
+    return this.deps.control.query<Tenant & Record<string, unknown>>(ALL);
   }
 
   agents(tenantId: TenantId): Promise<Agent[]> {
     return listAgents(this.deps.door.tenant(tenantId));
   }
 }
+
+const ALL = `SELECT id, name, namespace, status, control_state AS "controlState", created_at AS "createdAt"
+  FROM tenants ORDER BY id LIMIT 1000`;

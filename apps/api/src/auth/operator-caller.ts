@@ -1,0 +1,40 @@
+import type { ControlDb } from '@bulkhead/prisma/control';
+import { sameHash } from '@bulkhead/tenancy/admin';
+import type { ApiKeyParts } from '@bulkhead/tenancy/admin';
+import { accessOf } from './access.js';
+import type { PlatformOperator } from './principal.js';
+
+interface OperatorRow {
+  readonly id: string;
+  readonly hash: Buffer | null;
+  readonly expires_at: Date | null;
+  readonly stale: boolean;
+}
+
+const NO_HASH = Buffer.alloc(32);
+
+/** An operator of the platform by key; undefined when the key is not genuine, expired or revoked. */
+export async function findOperatorByKey(
+  control: Pick<ControlDb, 'query'>,
+  presented: ApiKeyParts,
+): Promise<PlatformOperator | undefined> {
+  const [row] = await control.query<OperatorRow>(FIND, [presented.prefix]);
+  // a person's row has no hash, and no key of that name is good
+  const genuine = sameHash(row?.hash ?? NO_HASH, presented.hash);
+  return row && genuine ? operatorOf(control, row) : undefined;
+}
+
+async function operatorOf(control: Pick<ControlDb, 'query'>, row: OperatorRow): Promise<PlatformOperator> {
+  if (row.stale) await control.query(TOUCH, [row.id]);
+  const actor = `operator:${row.id}`;
+  const { can } = accessOf({ role: 'platform', responsible: actor });
+  return { kind: 'platform', actor, role: 'platform', expiresAt: row.expires_at ?? undefined, can };
+}
+
+const FIND = `
+  SELECT id, hash, expires_at, last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS stale
+    FROM platform_operators
+   WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`;
+
+const TOUCH = `UPDATE platform_operators SET last_used_at = now()
+   WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')`;
