@@ -21,6 +21,7 @@ export type LineFunction =
   | 'settle'
   | 'decide'
   | 'accept_run'
+  | 'request_run'
   | 'decide_approval'
   | 'publish_policy'
   | 'host_register'

@@ -14,6 +14,9 @@ import type {
 import type { Prisma, TenantDb } from '@bulkhead/prisma/tenant';
 import { createInputCheck } from './input-check.js';
 
+export { listRunRequests, requestRun } from './run-requests.js';
+export type { ResetPoint, RunAction, RunOrder, RunRequestKind, RunRequestView } from './run-requests.js';
+
 /** A run as its tenant sees it. */
 export interface Run {
   readonly id: RunId;

@@ -13,6 +13,7 @@ import { createAdminToken } from './control/admin-token.js';
 import { createHostFencer } from './control/host-fencer.js';
 import { ensureNamespace } from './control/namespaces.js';
 import { createRunsInTemporal } from './control/temporal-runs.js';
+import { createRunControlInTemporal } from './control/temporal-runs-control.js';
 import { createTokenIssuer, TOKEN_RENEWAL_MS, TOKEN_TTL_SECONDS } from './control/token-issuer.js';
 import { createWakeup, idleAfter, runLoop } from './loop.js';
 import { runMain } from './main-process.js';
@@ -52,7 +53,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
       return adminToken();
     },
   });
-  const temporal = createRunsInTemporal(connection);
+  const temporal = { ...createRunsInTemporal(connection), ...createRunControlInTemporal(connection) };
   const tokens = createTokenIssuer(minter, createTokenWriter({ dir: config.temporal.tokensDir }));
   const watcher = createCloseWatcher({ control, temporal, log });
   const dispatcher = createDispatcher({ control, temporal, log, onStarted: (run) => watcher.watch(run) });

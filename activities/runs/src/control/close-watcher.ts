@@ -14,21 +14,61 @@ const SWEPT_TENANTS_MAX = 20;
 const BACKOFF_MS_MAX = 10_000;
 const RESULT_DEPTH_MAX = 200;
 
+/** A run that waits for its reset is open here and may be closed in Temporal: its old end is no news. */
+const BEING_RESET = `EXISTS (SELECT FROM run_requests q
+  WHERE q.tenant_id = runs.tenant_id AND q.run_id = runs.id AND q.kind = 'reset' AND q.done_at IS NULL)`;
+
 const UNFINISHED = `
   SELECT tenant_id AS "tenantId", id AS "runId", envelope FROM (
     SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY started_at) AS place
-      FROM runs WHERE started_at IS NOT NULL AND finished_at IS NULL
+      FROM runs WHERE started_at IS NOT NULL AND finished_at IS NULL AND NOT ${BEING_RESET}
   ) unfinished ORDER BY place, started_at LIMIT ${WATCHED_MAX}`;
 
 const NOTIFY = `SELECT pg_notify('bulkhead_runs', json_build_array(json_build_object('tenantId', $1::text, 'runId', $2::text))::text) FROM moved`;
 
+/**
+ * $6 is what somebody did to the run (cancel, terminate), or null. Nobody asked here since the last reset: it was done
+ * from outside, and that is kept as a request of its own.
+ */
 const FINISH = `
-  WITH moved AS (
-    UPDATE runs SET state = $3, result = $4::jsonb, reason = $5::jsonb, finished_at = now()
-     WHERE tenant_id = $1 AND id = $2 AND finished_at IS NULL RETURNING id
+  WITH asked AS (
+    SELECT q.actor, q.reason FROM run_requests q
+     WHERE q.tenant_id = $1 AND q.run_id = $2 AND q.kind = $6 AND q.origin = 'mutation' AND q.failure IS NULL
+       AND q.id > coalesce((SELECT max(x.id) FROM run_requests x
+         WHERE x.tenant_id = $1 AND x.run_id = $2 AND x.kind = 'reset' AND x.failure IS NULL), 0)
+     ORDER BY q.id DESC LIMIT 1
+  ), why AS (
+    SELECT CASE WHEN $6::text IS NULL THEN $5::jsonb
+      WHEN EXISTS (SELECT FROM asked) THEN (SELECT jsonb_build_object('message',
+        format('The run was %s by %s: %s', CASE $6 WHEN 'cancel' THEN 'cancelled' ELSE 'terminated' END, actor, reason)) FROM asked)
+      ELSE jsonb_build_object('message', format('The run was %s from outside Bulkhead.',
+        CASE $6 WHEN 'cancel' THEN 'cancelled' ELSE 'terminated' END), 'layer', 'outside') END AS reason
+  ), moved AS (
+    UPDATE runs SET state = $3, result = $4::jsonb, reason = why.reason, finished_at = now() FROM why
+     WHERE tenant_id = $1 AND id = $2 AND finished_at IS NULL AND NOT ${BEING_RESET} RETURNING id, runs.reason
   ), record AS (
     INSERT INTO journal_records (tenant_id, kind, run_id, body)
-    SELECT $1, 'run', $2, jsonb_build_object('state', $3::text, 'reason', $5::jsonb) FROM moved
+    SELECT $1, 'run', $2, jsonb_build_object('state', $3::text, 'reason', reason) FROM moved
+  ), outside AS (
+    INSERT INTO run_requests (tenant_id, run_id, kind, origin, reason, actor, done_at)
+    SELECT $1, $2, $6, 'outside', '', 'temporal', now() FROM moved WHERE $6 IS NOT NULL AND NOT EXISTS (SELECT FROM asked)
+    RETURNING id
+  ), noticed AS (
+    INSERT INTO journal_records (tenant_id, kind, run_id, body)
+    SELECT $1, 'control', $2, jsonb_build_object('change', 'run_' || $6, 'state', 'outside', 'request', id::text) FROM outside
+  ) ${NOTIFY}`;
+
+/** A reset that nobody asked for here. */
+const NOTE_RESET = `
+  WITH moved AS (
+    INSERT INTO run_requests (tenant_id, run_id, kind, origin, reason, actor, done_at, temporal_run_id)
+    SELECT $1, $2, 'reset', 'outside', '', 'temporal', now(), $3 WHERE NOT EXISTS (
+      SELECT FROM run_requests q WHERE q.tenant_id = $1 AND q.run_id = $2 AND q.kind = 'reset'
+         AND (q.temporal_run_id = $3 OR q.done_at IS NULL))
+    RETURNING id
+  ), noticed AS (
+    INSERT INTO journal_records (tenant_id, kind, run_id, body)
+    SELECT $1, 'control', $2, jsonb_build_object('change', 'run_reset', 'state', 'outside', 'request', id::text) FROM moved
   ) ${NOTIFY}`;
 
 const REOPEN = `
@@ -66,7 +106,9 @@ export function createCloseWatcher({ control, temporal, log }: CloseWatcherDeps)
   const follow = async (run: RunRef): Promise<void> => {
     for (let waitMs = 200; !stop.signal.aborted; waitMs = Math.min(waitMs * 2, BACKOFF_MS_MAX)) {
       try {
-        const end = await temporal.end(run, stop.signal);
+        const end = await temporal.end(run, stop.signal, async (temporalRunId) => {
+          await control.query(NOTE_RESET, [run.tenantId, run.runId, temporalRunId]);
+        });
         await control.query(FINISH, finishValues(run, end));
         log.info({ tenantId: run.tenantId, runId: run.runId, state: end.state }, 'run ended');
         return;
@@ -145,6 +187,7 @@ function finishValues(run: RunRef, end: RunEnd): unknown[] {
     end.state,
     done ? storableResult(end.result) : null,
     done ? null : JSON.stringify({ message: end.message }),
+    done ? null : (end.by ?? null),
   ];
 }
 

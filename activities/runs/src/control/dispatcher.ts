@@ -1,14 +1,21 @@
 import type { Json, RunId, TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
-import type { ControlLog, RunRef, RunsInTemporal, RunStart } from './temporal-port.js';
+import { NotStartedYet } from './not-started.js';
+import { createRequestDelivery } from './request-delivery.js';
+import type { RequestKind } from './request-delivery.js';
+import type { ControlLog, RunControlInTemporal, RunRef, RunsInTemporal, RunStart } from './temporal-port.js';
 
 interface OutboxRow {
   readonly tenant_id: TenantId;
   /** bigint, which pg hands over as text. */
   readonly id: string;
-  readonly kind: 'start' | 'signal';
+  readonly kind: string;
   readonly run_id: RunId;
-  readonly payload: { readonly signal?: string; readonly [key: string]: Json | undefined };
+  readonly payload: {
+    readonly signal?: string;
+    readonly request?: string;
+    readonly [key: string]: Json | undefined;
+  };
   readonly attempts: number;
   readonly workflow_type: string;
   readonly workspace_id: string;
@@ -58,10 +65,12 @@ const STARTED = `
   SELECT pg_notify('bulkhead_runs', json_build_array(json_build_object('tenantId', $1::text, 'runId', $2::text))::text) FROM moved`;
 
 const BACKOFF_SECONDS_MAX = 5;
+/** Far apart: entries that nobody here understands must not take the places of a tenant's other orders. */
+const UNKNOWN_KIND_SECONDS = 60;
 
 export interface DispatcherDeps {
   readonly control: Pick<ControlDb, 'query'>;
-  readonly temporal: Pick<RunsInTemporal, 'start' | 'signal'>;
+  readonly temporal: Pick<RunsInTemporal, 'start' | 'signal'> & RunControlInTemporal;
   readonly log: ControlLog;
   /** A run was started: watch it. */
   readonly onStarted: (run: RunRef) => void;
@@ -69,7 +78,7 @@ export interface DispatcherDeps {
 
 export interface Dispatcher {
   /**
-   * Delivers what is due: starts and signals. What Temporal does not take stays and comes back, with backoff; an
+   * Delivers what is due: starts, signals and what people asked of runs. What Temporal does not take stays and comes back, with backoff; an
    * outage loses nothing. @throws BulkheadError DATABASE_UNAVAILABLE
    */
   dispatchOnce(): Promise<{ delivered: number; failed: number }>;
@@ -79,19 +88,39 @@ export interface Dispatcher {
 export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   const { control, temporal, log } = deps;
 
-  const deliver = async (row: OutboxRow): Promise<void> => {
+  const requests = createRequestDelivery(deps);
+
+  const start = async (row: OutboxRow): Promise<void> => {
     const run = startOf(row);
-    if (row.kind === 'start') {
-      if (!row.finished) await temporal.start(run);
-      await control.query(STARTED, [row.tenant_id, row.run_id]);
-      if (!row.finished) deps.onStarted(run);
-      return;
-    }
+    if (!row.finished) await temporal.start(run);
+    await control.query(STARTED, [row.tenant_id, row.run_id]);
+    if (!row.finished) deps.onStarted(run);
+  };
+  const signal = async (row: OutboxRow): Promise<void> => {
     const { signal, ...argument } = row.payload;
     if (signal === undefined) throw new TypeError('an outbox signal has no name');
-    const answer = await temporal.signal(run, signal, argument);
+    const answer = await temporal.signal(startOf(row), signal, argument);
     // it may not be started yet, or its end may not be known yet; only a run that ended needs no signal
     if (answer === 'gone' && !row.finished) throw new NotStartedYet();
+  };
+  const request =
+    (kind: RequestKind) =>
+    async (row: OutboxRow): Promise<void> => {
+      const { request: id } = row.payload;
+      if (id === undefined) throw new TypeError('an outbox entry names no request');
+      await requests.deliver(startOf(row), id, kind, row.finished);
+    };
+  /** Each kind that may stand in the outbox. */
+  const deliveries: Readonly<Record<'start' | 'signal' | RequestKind, (row: OutboxRow) => Promise<void>>> = {
+    start,
+    signal,
+    cancel: request('cancel'),
+    terminate: request('terminate'),
+    reset: request('reset'),
+  };
+  const deliver = async (row: OutboxRow): Promise<void> => {
+    if (!Object.hasOwn(deliveries, row.kind)) throw new UnknownKind();
+    await deliveries[row.kind as keyof typeof deliveries](row);
   };
 
   const attempt = async (row: OutboxRow): Promise<boolean> => {
@@ -99,7 +128,10 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     try {
       await deliver(row);
     } catch (error) {
-      const seconds = Math.min(0.2 * 2 ** Math.min(row.attempts, 10), BACKOFF_SECONDS_MAX);
+      const seconds =
+        error instanceof UnknownKind
+          ? UNKNOWN_KIND_SECONDS
+          : Math.min(0.2 * 2 ** Math.min(row.attempts, 10), BACKOFF_SECONDS_MAX);
       const fault = faultOf(error);
       log.warn(
         { tenantId: row.tenant_id, runId: row.run_id, kind: row.kind, attempts: row.attempts, fault },
@@ -122,9 +154,9 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
   };
 }
 
-/** The signal came before the start, or between the end and our notice of it. */
-class NotStartedYet extends Error {
-  override readonly name = 'NotStartedYet';
+/** An order of a version of Bulkhead that this one does not know. */
+class UnknownKind extends Error {
+  override readonly name = 'UnknownKind';
 }
 
 /** Name and gRPC code of an error: its text may quote arguments, and the column is readable by the tenant's people. */

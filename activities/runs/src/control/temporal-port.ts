@@ -1,4 +1,5 @@
 import type { Json, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
+import type { ResetPoint } from '../run-requests.js';
 
 /** A run as the control process needs it to speak to Temporal about it. */
 export interface RunRef {
@@ -18,7 +19,12 @@ export interface RunStart extends RunRef {
 /** How a run's last workflow execution closed. */
 export type RunEnd =
   | { readonly state: 'completed'; readonly result: Json }
-  | { readonly state: 'failed' | 'cancelled'; readonly message: string };
+  | {
+      readonly state: 'failed' | 'cancelled';
+      readonly message: string;
+      /** Somebody's doing, not the run's own. */
+      readonly by?: 'cancel' | 'terminate';
+    };
 
 /** What the control process asks of Temporal; apps/worker binds it to the SDK. Every method throws when Temporal is away. */
 export interface RunsInTemporal {
@@ -26,12 +32,34 @@ export interface RunsInTemporal {
   start(run: RunStart): Promise<void>;
   /** `gone`: there is no open workflow to signal. */
   signal(run: RunRef, name: string, argument: Json): Promise<'sent' | 'gone'>;
-  /** Waits for the run's end, through continue-as-new and resets. */
-  end(run: RunRef, stop: AbortSignal): Promise<RunEnd>;
+  /**
+   * Waits for the run's end, through continue-as-new and resets. `onReset` is told each execution that a reset opened,
+   * by whomever; one may be told again after a restart.
+   */
+  end(run: RunRef, stop: AbortSignal, onReset: (temporalRunId: string) => Promise<void>): Promise<RunEnd>;
   /** Ids of open runs, from the visibility store: it lags a little. */
   open(tenantId: TenantId): Promise<RunId[]>;
   /** Whether the run is open, from the run itself: it does not lag. */
   isOpen(run: Pick<RunRef, 'tenantId' | 'runId'>): Promise<boolean>;
+}
+
+/**
+ * What the control process does to a run because a person asked. `requestId` makes asking twice harmless; the person's
+ * reason stays in our journal, because what Temporal keeps of a request is not encrypted. Every method throws when
+ * Temporal is away. `gone`: there is no open workflow.
+ */
+export interface RunControlInTemporal {
+  cancel(run: RunRef, requestId: string): Promise<'done' | 'gone'>;
+  terminate(run: RunRef, requestId: string): Promise<'done' | 'gone'>;
+  /** `refused`: it cannot be done, now or later; the message is for whoever asked. */
+  reset(
+    run: RunRef,
+    requestId: string,
+    point: ResetPoint,
+  ): Promise<
+    | { readonly kind: 'reset'; readonly temporalRunId: string }
+    | { readonly kind: 'refused'; readonly message: string }
+  >;
 }
 
 /** The slice of a logger that is used here. Fields never hold inputs, results or tokens. */

@@ -3,7 +3,7 @@ import {
   WorkflowFailedError,
   WorkflowNotFoundError,
 } from '@temporalio/client';
-import type { Client, Connection } from '@temporalio/client';
+import type { Client, Connection, WorkflowExecutionDescription } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
 import { FAILURES, parseRunId, placementOf, SEARCH_ATTRIBUTES } from '@bulkhead/contract';
 import type { AgentStart, FailureCode, Json, RunId } from '@bulkhead/contract';
@@ -18,8 +18,7 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
     client.withDeadline(Date.now() + REQUEST_MS_MAX, work);
   const isOpen: RunsInTemporal['isOpen'] = async ({ tenantId, runId }) => {
     const client = openTenantClient(connection, tenantId);
-    const { status } = await soon(client, () => client.workflow.getHandle(runId).describe());
-    return status.name === 'RUNNING' || status.name === 'PAUSED';
+    return isOpenNow(await soon(client, () => client.workflow.getHandle(runId).describe()));
   };
 
   return {
@@ -57,12 +56,19 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
       }
     },
 
-    async end(run, stop) {
+    async end(run, stop, onReset) {
       const client = openTenantClient(connection, run.tenantId);
+      const look = (): Promise<WorkflowExecutionDescription> =>
+        soon(client, () => client.workflow.getHandle(run.runId).describe());
+      let seen = await look();
       for (;;) {
-        const end = await client.withAbortSignal(stop, () => endOf(client, run.runId));
-        // a reset terminates the execution that we watched and opens another one under the same id
-        if (!(await isOpen(run))) return end;
+        if (seen.raw.workflowExtendedInfo?.lastResetTime) await onReset(seen.runId);
+        const watched = seen.runId;
+        const end = await client.withAbortSignal(stop, () => endOf(client, run.runId, watched));
+        seen = await look();
+        // a reset ends the execution that we watched and opens another one under the same id, as does the next segment;
+        // only the end of the last one is the run's
+        if (seen.runId === watched && !isOpenNow(seen)) return end;
       }
     },
 
@@ -79,9 +85,12 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
   };
 }
 
-async function endOf(client: Client, runId: RunId): Promise<RunEnd> {
+const isOpenNow = ({ status }: WorkflowExecutionDescription): boolean =>
+  status.name === 'RUNNING' || status.name === 'PAUSED';
+
+async function endOf(client: Client, workflowId: RunId, execution: string): Promise<RunEnd> {
   try {
-    const result = (await client.workflow.getHandle(runId).result()) as Json | undefined;
+    const result = (await client.workflow.getHandle(workflowId, execution).result()) as Json | undefined;
     return { state: 'completed', result: result ?? null };
   } catch (error) {
     if (error instanceof WorkflowFailedError) return refusalOf(error.cause);
@@ -91,9 +100,10 @@ async function endOf(client: Client, runId: RunId): Promise<RunEnd> {
 
 /** The sentence that the tenant reads. Texts of failures can quote anything, so only our own table speaks. */
 function refusalOf(cause: unknown): RunEnd {
-  if (cause instanceof CancelledFailure) return { state: 'cancelled', message: 'The run was cancelled.' };
+  if (cause instanceof CancelledFailure)
+    return { state: 'cancelled', message: 'The run was cancelled.', by: 'cancel' };
   if (cause instanceof TerminatedFailure)
-    return { state: 'cancelled', message: 'The run was terminated by an operator.' };
+    return { state: 'cancelled', message: 'The run was terminated.', by: 'terminate' };
   if (cause instanceof TimeoutFailure) return { state: 'failed', message: 'The run took too long.' };
   return { state: 'failed', message: FAILURES[codeOf(cause)].publicMessage };
 }
