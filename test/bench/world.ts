@@ -96,7 +96,7 @@ async function open(
     keys,
     ownerUrl,
     temporal: { address: temporal.address, enforcesTokens: true },
-    api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1', graphiql: false },
+    api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1', graphiql: false, introspection: false },
     host: { bundlePath: workflowBundlePath(), mcpServers: {} },
     logLevel: 'warn',
   });

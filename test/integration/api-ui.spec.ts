@@ -183,6 +183,20 @@ describe('pages of the API', () => {
     expect(html).not.toMatch(/<(script|link)[^>]+(src|href)="https?:/);
   });
 
+  it('serve no GraphiQL and no schema unless told to', async () => {
+    const closed = await startApi({ development: false });
+    const page = await fetch(`${closed.url}/graphiql`);
+    expect([page.status, page.headers.get('content-type')]).toEqual([404, 'application/json; charset=utf-8']);
+    expect(await page.json()).toEqual({ error: { code: 'NOT_FOUND', message: 'There is no such page.' } });
+    const key = await closed.key(ACME, 'admin');
+    for (const query of ['{ __schema { types { name } } }', '{ __type(name: "Run") { name } }']) {
+      const { errors } = await closed.ask(key, query);
+      expect(errors).toMatchObject([{ extensions: { code: 'INTROSPECTION_DISABLED' } }]);
+    }
+    expect((await closed.ask(key, '{ __typename }')).data).toEqual({ __typename: 'Query' });
+    await closed.close();
+  });
+
   it('tell that the process answers, and whether the database does', async () => {
     expect(await (await fetch(`${api.url}/healthz`)).json()).toEqual({ status: 'ok' });
     expect((await fetch(`${api.url}/readyz`)).status).toBe(200);

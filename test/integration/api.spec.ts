@@ -212,7 +212,7 @@ describe('the API', () => {
       },
     );
     expect(await api.ask(operator, `{ run(id: ${'['.repeat(5_000)}`)).toMatchObject({
-      errors: [{ extensions: { code: 'BAD_USER_INPUT', field: 'query' } }],
+      errors: [{ extensions: { code: 'QUERY_TOO_COMPLEX', field: 'query' } }],
     });
     expect(await api.ask(operator, '{ runz }')).toMatchObject({
       errors: [{ message: 'Cannot query field "runz" on type "Query".', extensions: { field: 'runz' } }],

@@ -120,7 +120,7 @@ describe('a secret that leaks', () => {
     const { [tenant]: own } = await demoApiKeys(installation);
     const query = `{
       me { actor role tenant { id name } } tenants { id } agents { id inputSchema } tools { id inputSchema description }
-      runs(first: 50) { nodes { id state input result reason { message } journal { kind body hash } } }
+      runs(first: 40) { nodes { id state input result reason { message } journal { kind body hash } } }
       approvals(first: 50) { nodes { id arguments target reason } } }`;
     const text = JSON.stringify(await graphql(installation, own?.admin ?? '', query));
     expect(text).toContain('support-triage');

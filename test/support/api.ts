@@ -53,6 +53,8 @@ export const readTokenOf = (tenant: string): string => `read-token-of-${tenant}`
 
 export interface ApiOptions {
   readonly uiAddress?: string;
+  /** GraphiQL and introspection, on unless told; a production installation has neither. */
+  readonly development?: boolean;
   /** Tokens for Temporal; names that can be recognised unless given. */
   readonly readToken?: (whose: TenantId | 'system') => string;
 }
@@ -79,7 +81,13 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
         ...(options.uiAddress === undefined ? {} : { uiAddress: options.uiAddress }),
       },
       keys: { master: keys.master, envelopeSigning: keys.envelopeSigning },
-      api: { host: '127.0.0.1', port: 0, graphiql: true, publicUrl: 'http://bulkhead.test' },
+      api: {
+        host: '127.0.0.1',
+        port: 0,
+        graphiql: options.development ?? true,
+        introspection: options.development ?? true,
+        publicUrl: 'http://bulkhead.test',
+      },
       log: { level: 'debug' },
     },
     log,

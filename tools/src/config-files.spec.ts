@@ -22,7 +22,13 @@ describe('the configuration files of an installation', () => {
       keys,
       ownerUrl: 'postgresql://postgres:owner-password@db.example:5433/bulkhead?sslmode=require',
       temporal: { address: '127.0.0.1:7233', uiAddress: 'http://127.0.0.1:8233', enforcesTokens: true },
-      api: { host: '127.0.0.1', port: 4000, publicUrl: 'http://127.0.0.1:4000', graphiql: true },
+      api: {
+        host: '127.0.0.1',
+        port: 4000,
+        publicUrl: 'http://127.0.0.1:4000',
+        graphiql: true,
+        introspection: true,
+      },
       host: { bundlePath: '/bundle.js', mcpServers: { memory: { command: 'node', args: ['memory.js'] } } },
       logLevel: 'info',
     });

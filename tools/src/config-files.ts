@@ -24,6 +24,7 @@ export interface InstallationSettings {
     readonly port: number;
     readonly publicUrl: string;
     readonly graphiql: boolean;
+    readonly introspection: boolean;
   };
   readonly host: { readonly bundlePath: string; readonly mcpServers: Record<string, McpServer> };
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';

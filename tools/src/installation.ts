@@ -89,7 +89,7 @@ async function start(
     keys,
     ownerUrl: database.ownerUrl,
     temporal,
-    api: { host: '127.0.0.1', port: ports.api, publicUrl, graphiql: true },
+    api: { host: '127.0.0.1', port: ports.api, publicUrl, graphiql: true, introspection: true },
     host: { bundlePath: workflowBundlePath(), mcpServers: hostMcpServers() },
     logLevel: 'info',
   });

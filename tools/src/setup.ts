@@ -74,6 +74,7 @@ async function install(places: Places): Promise<void> {
       port: SERVICES.api.port,
       publicUrl: `http://127.0.0.1:${SERVICES.api.port}`,
       graphiql: true,
+      introspection: true,
     },
     host: { bundlePath: workflowBundlePath(), mcpServers: hostMcpServers() },
     logLevel: 'info',

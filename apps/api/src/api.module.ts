@@ -35,7 +35,11 @@ export class ApiModule {
   static over(deps: ApiDeps, features: readonly Type[] = FEATURES): DynamicModule {
     return {
       module: ApiModule,
-      imports: [DiscoveryModule, GraphQLModule.forRoot(graphqlOptions(deps.log)), ...features],
+      imports: [
+        DiscoveryModule,
+        GraphQLModule.forRoot(graphqlOptions(deps.log, deps.settings.introspection)),
+        ...features,
+      ],
       controllers: [HealthController, GraphiqlController],
       providers: [
         { provide: API_DEPS, useValue: deps },

@@ -44,6 +44,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
       settings: {
         publicUrl: config.api.publicUrl.replace(/\/+$/, ''),
         graphiql: config.api.graphiql,
+        introspection: config.api.introspection,
         uiAddress: baseUrl(config.temporal.uiAddress),
       },
       log,

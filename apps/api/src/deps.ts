@@ -28,6 +28,8 @@ interface ApiSettings {
   /** Base URL under which people reach this API, without a slash at the end. */
   readonly publicUrl: string;
   readonly graphiql: boolean;
+  /** Whether the schema may be asked for. */
+  readonly introspection: boolean;
   /** Where Temporal UI listens, e.g. `http://127.0.0.1:8233`; undefined: there is none. */
   readonly uiAddress: string | undefined;
 }

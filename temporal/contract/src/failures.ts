@@ -22,6 +22,8 @@ export const FAILURE_CODES = [
   'IDEMPOTENCY_CONFLICT',
   'INVALID_STATE',
   'PAYLOAD_TOO_LARGE',
+  'QUERY_TOO_COMPLEX',
+  'INTROSPECTION_DISABLED',
   'ENVELOPE_INVALID',
   'ENVELOPE_MISMATCH',
   'HOST_FENCED',
@@ -89,6 +91,18 @@ export const FAILURES = {
     publicCode: 'PAYLOAD_TOO_LARGE',
     publicMessage: 'The input is too large.',
   },
+  QUERY_TOO_COMPLEX: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'QUERY_TOO_COMPLEX',
+    publicMessage: 'The document asks for too much at once.',
+  },
+  INTROSPECTION_DISABLED: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'INTROSPECTION_DISABLED',
+    publicMessage: 'This installation does not tell its schema; schema.gql in the sources has it.',
+  },
   ENVELOPE_INVALID: {
     owner: 'security',
     retry: false,
@@ -129,19 +143,30 @@ export const FAILURES = {
   },
 } as const satisfies Record<FailureCode, FailureSpec>;
 
+/** Facts for the caller beside the message, for example a limit and what was found; they leave the process. */
+export type FailureDetails = Readonly<Record<string, string | number>>;
+
 /** A typed fault. `internal` and `cause` stay in the process; `field` names the input at fault, when one is. */
 export class BulkheadError extends Error {
   override readonly name = 'BulkheadError';
   readonly publicMessage: string;
   constructor(
     readonly code: FailureCode,
-    options: { publicMessage?: string; internal?: string; field?: string; cause?: unknown } = {},
+    options: {
+      publicMessage?: string;
+      internal?: string;
+      field?: string;
+      cause?: unknown;
+      details?: FailureDetails;
+    } = {},
   ) {
     super(options.internal ?? options.publicMessage ?? FAILURES[code].publicMessage, {
       cause: options.cause,
     });
     this.publicMessage = options.publicMessage ?? FAILURES[code].publicMessage;
     this.field = options.field;
+    this.details = options.details;
   }
   readonly field: string | undefined;
+  readonly details: FailureDetails | undefined;
 }

@@ -55,4 +55,4 @@ export type {
   RunState,
 } from './outcomes.js';
 export { BulkheadError, FAILURE_CODES, FAILURES } from './failures.js';
-export type { FailureCode, FailureOwner } from './failures.js';
+export type { FailureCode, FailureDetails, FailureOwner } from './failures.js';

@@ -47,7 +47,9 @@ export const ApiConfigSchema = z.strictObject({
   api: z.strictObject({
     host: z.string().min(1),
     port: z.int().min(0).max(65_535),
-    graphiql: z.boolean(),
+    /** The query page under /graphiql, and whether the schema may be asked for: for development. */
+    graphiql: z.boolean().default(false),
+    introspection: z.boolean().default(false),
     publicUrl: z.url({ protocol: /^https?$/ }),
   }),
   log: Log,

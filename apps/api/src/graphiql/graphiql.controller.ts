@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { Controller, Get, Header, Inject, NotFoundException, StreamableFile } from '@nestjs/common';
+import { Controller, Get, Inject, NotFoundException, Res, StreamableFile } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
 import { Public } from '../auth/permission.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
@@ -24,14 +25,14 @@ export class GraphiqlController {
 
   /** 9 MB of HTML, 2.5 MB compressed; every browser takes gzip. */
   @Get('graphiql')
-  @Header('content-type', 'text/html; charset=utf-8')
-  @Header('content-encoding', 'gzip')
-  @Header('cache-control', 'no-cache')
   @Public('a page without data; each query needs a key')
-  async show(): Promise<StreamableFile> {
+  async show(@Res({ passthrough: true }) reply: FastifyReply): Promise<StreamableFile> {
     if (!this.deps.settings.graphiql) throw new NotFoundException();
     this.page ??= renderPage();
-    return new StreamableFile(await this.page);
+    const page = await this.page;
+    // only now: an error must not go out as if it were this page
+    reply.headers({ 'content-encoding': 'gzip', 'cache-control': 'no-cache' });
+    return new StreamableFile(page, { type: 'text/html; charset=utf-8' });
   }
 }
 

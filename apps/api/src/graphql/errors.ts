@@ -2,10 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import { BulkheadError, FAILURES, InvalidId } from '@bulkhead/contract';
+import type { FailureDetails } from '@bulkhead/contract';
+
+interface Shown extends FailureDetails {
+  readonly code: string;
+}
 
 /** What may leave the process about an error: a public message, a code, the field at fault, and the id in our log. */
 export class PublicError extends GraphQLError {
-  declare readonly extensions: { readonly code: string; readonly field?: string; readonly id?: string };
+  declare readonly extensions: Shown;
 }
 
 /** Limits and syntax of HTTP, told before GraphQL is reached. */
@@ -50,7 +55,8 @@ export function publicError(error: unknown, log: Logger): PublicError {
 function fromFault(fault: BulkheadError, log: Logger): PublicError {
   const spec = FAILURES[fault.code];
   const field = fault.field === undefined ? {} : { field: fault.field };
-  if (spec.owner === 'client') return make(spec.publicCode, fault.publicMessage, field);
+  if (spec.owner === 'client')
+    return make(spec.publicCode, fault.publicMessage, { ...fault.details, ...field });
   const id = randomUUID();
   log.error({ id, code: fault.code, err: fault, cause: fault.cause }, 'request failed');
   return make(spec.publicCode, spec.publicMessage, { ...field, id });
@@ -96,8 +102,8 @@ function fromHttp(fault: HttpFault): PublicError {
   return make('BAD_USER_INPUT', 'The request is not a GraphQL request in JSON.', { field: 'body' });
 }
 
-const make = (code: string, message: string, more: { field?: string; id?: string }): PublicError =>
-  new PublicError(message, { extensions: { code, ...more } });
+const make = (code: string, message: string, more: FailureDetails): PublicError =>
+  new PublicError(message, { extensions: { ...more, code } });
 
 /**
  * Keeps where an error belongs: its path when it arose while answering, its place in the document otherwise. A compiled

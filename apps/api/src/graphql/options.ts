@@ -6,18 +6,27 @@ import type { DocumentNode, GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import type { RequestContext } from '../auth/principal.js';
 import { publicError, publicErrors } from './errors.js';
-import { checkSource, costRule } from './limits.js';
+import { checkCost } from './cost.js';
+import { checkDocument } from './document-limits.js';
+import { checkSource } from './source-limits.js';
+
+/** Names near a wrong one would tell the schema; and nobody reads a hundred complaints. */
+const VALIDATION = { hideSuggestions: true, maxErrors: 10 };
 
 /** Mercurius, code first, with one error format for HTTP and websockets. */
-export function graphqlOptions(log: Logger): MercuriusDriverConfig & { driver: typeof MercuriusDriver } {
+export function graphqlOptions(
+  log: Logger,
+  introspection: boolean,
+): MercuriusDriverConfig & { driver: typeof MercuriusDriver } {
   return {
     driver: MercuriusDriver,
     path: '/graphql',
     autoSchemaFile: true,
     sortSchema: true,
     graphiql: false,
+    cache: 100,
     jit: 1,
-    validationRules: [costRule],
+    graphql: { validateOptions: VALIDATION },
     context: (request: FastifyRequest): RequestContext => ({ authorization: request.headers.authorization }),
     errorFormatter: (execution) => {
       const errors = (execution.errors ?? []).flatMap((error) => publicErrors(error, log));
@@ -36,11 +45,15 @@ export function graphqlOptions(log: Logger): MercuriusDriverConfig & { driver: t
     },
     hooks: {
       preParsing: (_schema: GraphQLSchema, source: string) => checkSource(source),
+      preValidation: (_schema: GraphQLSchema, document: DocumentNode) =>
+        checkDocument(document, introspection),
+      preExecution: (schema, document, _context, variables) => checkCost(schema, document, variables ?? {}),
       preSubscriptionParsing: (_schema: GraphQLSchema, source: string) =>
         checkPublicly(() => checkSource(source), log),
       // Mercurius does not validate documents of subscriptions
       preSubscriptionExecution: (schema: GraphQLSchema, document: DocumentNode) => {
-        const [first] = validate(schema, document, [...specifiedRules, costRule]);
+        checkPublicly(() => checkDocument(document, introspection), log);
+        const [first] = validate(schema, document, specifiedRules, VALIDATION);
         if (first) throw publicError(first, log);
       },
     },

@@ -18,6 +18,7 @@ import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal, RequestContext } from '../auth/principal.js';
 import type { JournalEntry as JournalEntryView } from '@bulkhead/journal/admin';
+import { READ } from '../graphql/cost.js';
 import { After, First } from '../graphql/page.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { StartRun, StartRunInput } from './run.input.js';
@@ -77,7 +78,10 @@ export class RunResolver {
     return this.watch.open(principal, id, context);
   }
 
-  @ResolveField(() => [JournalEntryModel], { description: 'What the run did and was refused, oldest first.' })
+  @ResolveField(() => [JournalEntryModel], {
+    description: 'What the run did and was refused, oldest first.',
+    complexity: READ,
+  })
   journal(
     @CurrentPrincipal() principal: Principal,
     @Parent() run: Run,
@@ -88,6 +92,7 @@ export class RunResolver {
   @ResolveField(() => String, {
     nullable: true,
     description: 'The history in Temporal UI; needs a signed-in browser.',
+    complexity: 1,
   })
   temporalUrl(@Parent() run: Run): string | undefined {
     return this.runs.temporalUrl(run.id);
