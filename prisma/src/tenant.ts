@@ -20,6 +20,7 @@ export type LineFunction =
   | 'admit'
   | 'settle'
   | 'decide'
+  | 'grant_secret'
   | 'accept_run'
   | 'request_run'
   | 'decide_approval'

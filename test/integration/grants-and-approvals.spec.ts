@@ -3,6 +3,7 @@ import { toolId } from '@bulkhead/contract';
 import type { Envelope, Json } from '@bulkhead/contract';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
 import { revokeSecret, storeSecret } from '@bulkhead/secret-broker/admin';
+import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 
@@ -111,6 +112,36 @@ describe('credentials', () => {
     expect(await host.call(narrow, 'desk.read', { id: 'T-2' })).toMatchObject({ kind: 'denied' });
     expect((await recordsOf(narrow.runId)).filter((kind) => kind === 'decision')).toHaveLength(2);
     expect(line.tool.requests).toHaveLength(1);
+  });
+
+  it('a grant that was revoked is not given out again', async () => {
+    const ask = () => line.broker.secretBroker(run, { toolId: toolId('desk.read') });
+    expect(await ask()).toMatchObject({ kind: 'grant' });
+    await line.database.asOwner("UPDATE grants SET state = 'revoked' WHERE run_id = $1", [run.runId]);
+    expect(await ask()).toMatchObject({
+      kind: 'denied',
+      reason: { message: expect.stringMatching(/this run/) },
+    });
+    expect(await recordsOf(run.runId)).toContain('decision');
+  });
+
+  it('ten callers at once get one grant', async () => {
+    const grants = await Promise.all(
+      Array.from({ length: 10 }, () => line.broker.secretBroker(run, { toolId: toolId('desk.read') })),
+    );
+    expect(new Set(grants.map((grant) => grant.kind === 'grant' && grant.grantId)).size).toBe(1);
+    expect(grants[0]).toMatchObject({ kind: 'grant', system: 'desk', access: 'read' });
+  });
+
+  it('a tool that is switched off gets no grant', async () => {
+    await setToolEnabled(line.db('acme'), toolId('desk.update'), false);
+    try {
+      expect(await line.broker.secretBroker(run, { toolId: toolId('desk.update') })).toEqual({
+        kind: 'none',
+      });
+    } finally {
+      await setToolEnabled(line.db('acme'), toolId('desk.update'), true);
+    }
   });
 });
 

@@ -1,10 +1,9 @@
 import { performance } from 'node:perf_hooks';
+import { z } from 'zod';
 import { BulkheadError, buildGrantId, TenantCache } from '@bulkhead/contract';
-import type { Envelope, GrantAnswer, GrantId, GrantRequest, TenantId } from '@bulkhead/contract';
-import { ToolSpecSchema } from '@bulkhead/contract/schemas';
-import type { ToolSpec } from '@bulkhead/contract/schemas';
+import type { Envelope, GrantAnswer, GrantRequest, TenantId } from '@bulkhead/contract';
 import type { Admission } from '@bulkhead/journal/line';
-import type { TenantClient, TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
+import type { TenantClient, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { openSecret } from './crypto.js';
 import type { SealedSecret } from './crypto.js';
@@ -22,7 +21,7 @@ export interface SecretBrokerDeps {
 }
 
 export interface SecretBroker {
-  /** Which credential may this run use for this tool: a grant, none needed, or a refusal. */
+  /** Which credential may this run use for this tool: a grant, none needed, or a refusal, which is journalled. */
   secretBroker(envelope: Envelope, request: GrantRequest): Promise<GrantAnswer>;
   /**
    * The credential that admit has just confirmed, for one request. undefined: the tool uses none.
@@ -34,6 +33,21 @@ export interface SecretBroker {
 interface StoredSecret extends SealedSecret {
   readonly boundHost: string;
 }
+
+/** What the function of the database answers; anything else is a bug and throws. */
+const GrantAnswerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('none') }),
+  z.strictObject({
+    kind: z.literal('grant'),
+    grantId: z.string(),
+    system: z.string(),
+    access: z.enum(['read', 'mutate']),
+  }),
+  z.strictObject({
+    kind: z.literal('denied'),
+    reason: z.strictObject({ message: z.string(), layer: z.literal('credentials') }),
+  }),
+]);
 
 /** Ciphertext only, and only briefly: admit has checked revocation, and shredding must bite soon. */
 const CACHE_MS = 30_000;
@@ -54,10 +68,10 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
 
   return {
     secretBroker: async (envelope, { toolId }) => {
-      const db = deps.door.tenant(envelope.tenantId);
-      const answer = await db.run((tx) => grant(tx, envelope, toolId, deps.newUlid));
-      if (answer.kind === 'denied') await recordRefusal(db, envelope, toolId, answer.reason.message);
-      return answer;
+      const { tenantId, runId } = envelope;
+      const newGrantId = buildGrantId(tenantId, deps.newUlid());
+      const answer = await deps.door.tenant(tenantId).call('grant_secret', { runId, toolId, newGrantId });
+      return GrantAnswerSchema.parse(answer) as GrantAnswer;
     },
     async lease(admission) {
       if (!admission.secret) return undefined;
@@ -83,64 +97,4 @@ async function storedSecret(
     throw new BulkheadError('SECRET_UNAVAILABLE', { internal: `secret ${name} v${version} is not active` });
   }
   return { boundHost: secret.boundHost, wrappedKey: row.wrappedKey, ciphertext: row.ciphertext };
-}
-
-/** A tool that does not exist or is off needs no credential: the gateway refuses the call itself and records it. */
-async function grant(
-  tx: TenantClient,
-  envelope: Envelope,
-  toolId: string,
-  newUlid: () => string,
-): Promise<GrantAnswer> {
-  const { tenantId, runId } = envelope;
-  const tool = await tx.tool.findUnique({ where: { tenantId_id: { tenantId, id: toolId } } });
-  const spec = tool?.enabled ? ToolSpecSchema.safeParse(tool.spec).data : undefined;
-  if (!spec?.credential) return { kind: 'none' };
-  const name = spec.credential.secret;
-  const access = accessOf(spec);
-  const secret = await tx.secret.findUnique({ where: { tenantId_name: { tenantId, name } } });
-  if (!secret) return denied(`There is no secret ${name}, which ${toolId} needs.`);
-  if (access === 'mutate' && secret.access !== 'mutate') {
-    return denied(`Secret ${name} may only be used for reading, and ${toolId} changes something.`);
-  }
-  const version = secret.currentVersion;
-  const stored = await tx.secretVersion.findUnique({
-    where: { tenantId_name_version: { tenantId, name, version } },
-    select: { state: true },
-  });
-  if (stored?.state !== 'active') return denied(`Secret ${name} is revoked.`);
-  // the first part of the tool id names the system whose credential is used
-  const system = systemOf(toolId);
-  const identity = { tenantId, runId, system, access, secretName: name, secretVersion: version };
-  const row = await tx.grant.upsert({
-    where: { tenantId_runId_system_access_secretName_secretVersion: identity },
-    create: { ...identity, id: buildGrantId(tenantId, newUlid()) },
-    update: {},
-  });
-  if (row.state !== 'active') return denied(`The use of secret ${name} by this run was revoked.`);
-  return { kind: 'grant', grantId: row.id as GrantId, system, access };
-}
-
-const accessOf = (spec: ToolSpec): 'read' | 'mutate' => (spec.effect === 'read' ? 'read' : 'mutate');
-const systemOf = (toolId: string): string => toolId.split('.')[0] ?? toolId;
-const denied = (message: string): GrantAnswer => ({
-  kind: 'denied',
-  reason: { message, layer: 'credentials' },
-});
-
-/** Each refusal stands in the journal; there is no call yet, so the record is about the run and the tool. */
-async function recordRefusal(
-  db: TenantDb,
-  envelope: Envelope,
-  toolId: string,
-  message: string,
-): Promise<void> {
-  await db.call('decide', {
-    runId: envelope.runId,
-    key: `grant:${envelope.runId}:${toolId}`,
-    toolId,
-    kind: 'denied',
-    policyVersion: 0,
-    reason: { message, layer: 'credentials' },
-  });
 }
