@@ -77,6 +77,44 @@ function codeOf(text: unknown): string {
 }
 const INVALID = 'ENVELOPE_INVALID';
 
+describe('an envelope that was verified before', () => {
+  it('is the same object, which nobody can change for the others', () => {
+    const text = signer.sign(ENVELOPE);
+    const opened = verifier.verify(text);
+    expect(verifier.verify(text)).toBe(opened);
+    expect(opened).toEqual(ENVELOPE);
+    expect(() => Object.assign(opened, { tenantId: 'globex' })).toThrow(TypeError);
+  });
+
+  it('opens no other text: any character changed, cut or added is refused as before', () => {
+    const text = signer.sign(ENVELOPE);
+    verifier.verify(text);
+    fc.assert(
+      fc.property(fc.nat(text.length - 1), fc.string({ minLength: 0, maxLength: 2 }), (at, put) => {
+        const other = text.slice(0, at) + put + text.slice(at + 1);
+        expect(codeOf(other)).toBe(other === text ? 'opened' : INVALID);
+      }),
+    );
+  });
+
+  it("is still refused at another tenant's or another run's place", () => {
+    const text = signer.sign(ENVELOPE);
+    verifier.verify(text);
+    const elsewhere = { ...PLACE, workflowId: buildRunId(ACME, ULID.replace('3d', '3e')) };
+    expect(() => openEnvelope(verifier, text, elsewhere)).toThrow(/run is not the task's/);
+  });
+
+  it('is verified anew when too many came after it', () => {
+    const first = verifier.verify(signer.sign(ENVELOPE));
+    for (let at = 0; at < 2_000; at += 1) {
+      verifier.verify(signer.sign({ ...ENVELOPE, issuedAt: ENVELOPE.issuedAt + 1 + at }));
+    }
+    const again = verifier.verify(signer.sign(ENVELOPE));
+    expect(again).toEqual(first);
+    expect(again).not.toBe(first);
+  });
+});
+
 describe('a signed envelope', () => {
   it('is opened where it belongs, unchanged', () => {
     expect(openEnvelope(verifier, signer.sign(ENVELOPE), PLACE)).toEqual(ENVELOPE);

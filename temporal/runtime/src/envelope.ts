@@ -45,26 +45,45 @@ export function createEnvelopeSigner(keyPath: string): EnvelopeSigner {
   };
 }
 
-/** @param jwksPath JWKS with the public keys that may sign; several during a rotation. */
+/** Envelopes kept after they were verified, of all tenants together; the one verified longest ago makes room. */
+const KNOWN_MAX = 2_000;
+
+/**
+ * A run presents the same text at each of its calls, so what was verified once is remembered by its whole text, signature
+ * included: one character more or less is another text and is verified.
+ * @param jwksPath JWKS with the public keys that may sign; several during a rotation.
+ */
 export function createEnvelopeVerifier(jwksPath: string): EnvelopeVerifier {
   const keys = publicKeys(jwksPath);
+  const known = new Map<string, Envelope>();
   return {
     verify(text) {
       if (typeof text !== 'string' || text.length > LENGTH_MAX)
         throw invalid('no envelope, or too long a one');
-      const [header = '', payload = '', signature = '', ...rest] = text.split('.');
-      if (rest.length > 0) throw invalid('not three parts');
-      const parsed = HeaderSchema.safeParse(json(header));
-      if (!parsed.success) throw invalid('header is not ours');
-      const key = keys.get(parsed.data.kid);
-      if (!key) throw invalid('unknown key');
-      if (!verify(null, Buffer.from(`${header}.${payload}`), key, bytes(signature)))
-        throw invalid('bad signature');
-      const envelope = EnvelopeSchema.safeParse(json(payload));
-      if (!envelope.success) throw invalid('payload is not an envelope');
-      return envelope.data;
+      const before = known.get(text);
+      if (before) return before;
+      // frozen, because everyone who presents this text gets this object
+      const envelope = Object.freeze(verified(text, keys));
+      const [oldest] = known.size >= KNOWN_MAX ? known.keys() : [];
+      if (oldest !== undefined) known.delete(oldest);
+      known.set(text, envelope);
+      return envelope;
     },
   };
+}
+
+function verified(text: string, keys: ReadonlyMap<string, KeyObject>): Envelope {
+  const [header = '', payload = '', signature = '', ...rest] = text.split('.');
+  if (rest.length > 0) throw invalid('not three parts');
+  const parsed = HeaderSchema.safeParse(json(header));
+  if (!parsed.success) throw invalid('header is not ours');
+  const key = keys.get(parsed.data.kid);
+  if (!key) throw invalid('unknown key');
+  if (!verify(null, Buffer.from(`${header}.${payload}`), key, bytes(signature)))
+    throw invalid('bad signature');
+  const envelope = EnvelopeSchema.safeParse(json(payload));
+  if (!envelope.success) throw invalid('payload is not an envelope');
+  return envelope.data;
 }
 
 /** Where a task was met: the Worker's own tenant, and what Temporal says about the task. */
