@@ -26,6 +26,12 @@ const CASES: Readonly<Record<string, IdKind>> = {
   'Mutation.reject(id)': 'approval',
   'Mutation.startRun(input.agentId)': 'agent',
   'Mutation.startRun(input.idempotencyKey)': 'free',
+  'Mutation.cancelRun(id)': 'run',
+  'Mutation.cancelRun(idempotencyKey)': 'free',
+  'Mutation.terminateRun(id)': 'run',
+  'Mutation.terminateRun(idempotencyKey)': 'free',
+  'Mutation.resetRun(id)': 'run',
+  'Mutation.resetRun(idempotencyKey)': 'free',
   'Subscription.runChanged(id)': 'run',
 };
 

@@ -57,15 +57,20 @@ export async function requestRun(db: TenantDb, order: RunOrder): Promise<{ reado
     case 'not_found':
       throw new BulkheadError('NOT_FOUND', { field: 'id' });
     case 'conflict':
+      // without a key it is the pending request that differs
+      if (idempotencyKey === undefined) throw resetting();
       throw new BulkheadError('IDEMPOTENCY_CONFLICT', { field: 'idempotencyKey' });
     case 'finished':
       throw new BulkheadError('INVALID_STATE', { publicMessage: 'The run has already ended.' });
     case 'not_started':
       throw new BulkheadError('INVALID_STATE', { publicMessage: 'The run has not started yet.' });
     case 'resetting':
-      throw new BulkheadError('INVALID_STATE', { publicMessage: 'The run is being reset already.' });
+      throw resetting();
   }
 }
+
+const resetting = (): BulkheadError =>
+  new BulkheadError('INVALID_STATE', { publicMessage: 'The run is being reset already.' });
 
 /** A request as the run shows it. */
 export interface RunRequestView {

@@ -13,6 +13,7 @@ import { GraphiqlController } from './graphiql/graphiql.controller.js';
 import { graphqlOptions } from './graphql/options.js';
 import { PublicErrorsFilter } from './graphql/public-errors.filter.js';
 import { HealthController } from './health/health.controller.js';
+import { RunControlModule } from './run-control/run-control.module.js';
 import { RunModule } from './runs/run.module.js';
 import { SignInModule } from './sign-in/sign-in.module.js';
 import { TemporalUiModule } from './temporal-ui/temporal-ui.module.js';
@@ -22,6 +23,7 @@ import { ToolModule } from './tools/tool.module.js';
 const FEATURES: readonly Type[] = [
   TenantModule,
   RunModule,
+  RunControlModule,
   ApprovalModule,
   ToolModule,
   SignInModule,

@@ -5,12 +5,20 @@ import { isObjectType, lexicographicSortSchema, printSchema } from 'graphql';
 import type { GraphQLSchema } from 'graphql';
 import { expect, it } from 'vitest';
 import { ApprovalResolver } from '../approvals/approval.resolver.js';
+import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
 import { TenantResolver } from '../tenants/tenant.resolver.js';
 import { ToolResolver } from '../tools/tool.resolver.js';
 
-const RESOLVERS = [ApprovalResolver, RunResolver, SignInResolver, TenantResolver, ToolResolver];
+const RESOLVERS = [
+  ApprovalResolver,
+  RunControlResolver,
+  RunResolver,
+  SignInResolver,
+  TenantResolver,
+  ToolResolver,
+];
 
 const PROPERTY = 'graphql:resolve_property';
 
