@@ -192,7 +192,7 @@ function guardSites(): Site[] {
   const handler = (): void => undefined;
   Reflect.defineMetadata(DECLARATION, { needs: 'run:read' }, handler);
   const ask = async (authenticate: unknown): Promise<unknown> => {
-    const context = { authorization: `Bearer bhk_${'a'.repeat(8)}_${'b'.repeat(43)}` };
+    const context = { authorization: `Bearer bhk_${'a'.repeat(8)}_${'b'.repeat(32)}` };
     const execution = {
       getHandler: () => handler,
       getClass: () => Object,
@@ -211,7 +211,7 @@ function guardSites(): Site[] {
     {
       name: 'find the key',
       share: 6,
-      attempt: (query) => ask(createAuthenticator({ query } as never)),
+      attempt: (query) => ask(createAuthenticator({ query } as never, () => Promise.resolve(undefined))),
     },
   ];
 }

@@ -8,6 +8,7 @@ import { composeApi, createApi } from '@bulkhead/api/app';
 import type { ApiDeps } from '@bulkhead/api/app';
 import { agentId, tenantId, workspaceId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
+import type { IssuerConfig } from '@bulkhead/runtime/config';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { createTokenWriter } from '@bulkhead/runtime/tokens';
 import { createApiKey, createTenant, putAgent } from '@bulkhead/tenancy/admin';
@@ -34,7 +35,13 @@ export interface TestApi {
   readonly logs: string[];
   /** A new API key of a tenant. */
   key(tenant: TenantId, role: Role): Promise<string>;
-  ask(key: string | undefined, query: string, variables?: Record<string, unknown>): Promise<Answer>;
+  /** `tenant` is the header x-bulkhead-tenant. */
+  ask(
+    key: string | undefined,
+    query: string,
+    variables?: Record<string, unknown>,
+    tenant?: string,
+  ): Promise<Answer>;
   /** Events of a subscription until it completes, fails or `count` arrived. */
   subscribe(
     key: string | undefined,
@@ -55,6 +62,8 @@ export interface ApiOptions {
   readonly uiAddress?: string;
   /** GraphiQL and introspection, on unless told; a production installation has neither. */
   readonly development?: boolean;
+  /** Whose tokens people may sign in with; nobody's unless given. */
+  readonly issuers?: readonly IssuerConfig[];
   /** Tokens for Temporal; names that can be recognised unless given. */
   readonly readToken?: (whose: TenantId | 'system') => string;
 }
@@ -87,6 +96,7 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
         graphiql: options.development ?? true,
         introspection: options.development ?? true,
         publicUrl: 'http://bulkhead.test',
+        issuers: [...(options.issuers ?? [])],
       },
       log: { level: 'debug' },
     },
@@ -106,7 +116,8 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
     logs,
     key: async (tenant, role) =>
       (await createApiKey(deps.door.tenant(tenant), { name: `${role} key`, role })).key,
-    ask: (key, query, variables = {}) => ask(url, key, JSON.stringify({ query, variables })),
+    ask: (key, query, variables = {}, tenant = undefined) =>
+      ask(url, key, JSON.stringify({ query, variables }), tenant),
     subscribe: (key, query, variables) => subscribe(url, key, query, variables),
     async close() {
       await app.close();
@@ -142,12 +153,18 @@ export function field<T>(answer: Answer, name: string): T {
 }
 
 /** Posts a body as it is, well formed or not. */
-export async function ask(url: string, key: string | undefined, body: string): Promise<Answer> {
+export async function ask(
+  url: string,
+  key: string | undefined,
+  body: string,
+  tenant?: string,
+): Promise<Answer> {
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
       ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      ...(tenant === undefined ? {} : { 'x-bulkhead-tenant': tenant }),
     },
     body,
   });

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadApiConfig, loadControlConfig, loadHostConfig } from '@bulkhead/runtime/config';
@@ -64,5 +64,53 @@ describe('the configuration files of an installation', () => {
     expect(named('control')).toEqual(['envelopeSigning', 'temporalSigning']);
     expect(text['host']).not.toContain('bulkhead_control');
     expect(text['control']).not.toContain('bulkhead_app');
+  });
+
+  describe('name the issuers in issuers.json', () => {
+    const write = async (issuers: unknown): Promise<string> => {
+      await writeFile(
+        join(dataDir, 'issuers.json'),
+        typeof issuers === 'string' ? issuers : JSON.stringify(issuers),
+      );
+      return (
+        await writeConfigFiles({
+          dataDir,
+          keys,
+          ownerUrl: 'postgresql://postgres@db.example/bulkhead',
+          temporal: { address: '127.0.0.1:7233', enforcesTokens: true },
+          api: {
+            host: '127.0.0.1',
+            port: 4000,
+            publicUrl: 'http://127.0.0.1:4000',
+            graphiql: true,
+            introspection: false,
+          },
+          host: { bundlePath: '/bundle.js', mcpServers: {} },
+          logLevel: 'info',
+        })
+      ).api;
+    };
+    const good = { issuer: 'https://login.example', audience: 'bulkhead' };
+
+    it('as they stand, with the algorithms that are allowed', async () => {
+      const { issuers } = loadApiConfig(await write([good])).api;
+      expect(issuers).toEqual([{ ...good, algorithms: ['RS256', 'ES256', 'EdDSA'] }]);
+    });
+
+    it.each([
+      ['keys that travel in the clear', [{ ...good, issuer: 'http://login.example' }]],
+      ['a loopback address that is none', [{ ...good, issuer: 'http://127.0.0.1.login.example' }]],
+      ['a loopback name before an @', [{ ...good, issuer: 'http://localhost@login.example' }]],
+      ['keys elsewhere in the clear', [{ ...good, jwksUri: 'http://login.example/keys' }]],
+      ['a shared secret as a signature', [{ ...good, algorithms: ['HS256'] }]],
+      ['no signature at all', [{ ...good, algorithms: ['none'] }]],
+      ['no algorithm', [{ ...good, algorithms: [] }]],
+      ['any audience', [{ issuer: good.issuer }]],
+      ['one issuer twice', [good, { ...good, audience: 'other' }]],
+      ['a word that we do not know', [{ ...good, trustEverybody: true }]],
+      ['no JSON', '[{'],
+    ])('and refuse %s', async (_what, issuers) => {
+      await expect(write(issuers)).rejects.toMatchObject({ name: 'SettingInvalid' });
+    });
   });
 });

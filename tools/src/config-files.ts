@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { IssuersSchema } from '@bulkhead/runtime/config';
+import type { IssuerConfig } from '@bulkhead/runtime/config';
 import type { KeyFiles } from './keys.js';
 import { writePrivate } from './keys.js';
 
@@ -78,7 +80,7 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
       database: { url: appUrl, controlUrl, poolMax: 16 },
       temporal: { ...server, ...(temporal.uiAddress === undefined ? {} : { uiAddress: temporal.uiAddress }) },
       keys: { master: keys.master, envelopeSigning: keys.envelopeSigning },
-      api: settings.api,
+      api: { ...settings.api, issuers: await readIssuers(settings.dataDir) },
       log,
     }),
   );
@@ -104,6 +106,35 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     }),
   );
   return files;
+}
+
+/** A setting that a person wrote is not valid; the message names file and field. */
+export class SettingInvalid extends Error {
+  override readonly name = 'SettingInvalid';
+}
+
+/**
+ * Whose tokens people may sign in with: `<dataDir>/issuers.json`, written by whoever runs the installation; none without.
+ * @throws SettingInvalid
+ */
+async function readIssuers(dataDir: string): Promise<IssuerConfig[]> {
+  const file = join(dataDir, 'issuers.json');
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return '[]';
+    throw error;
+  });
+  let given: unknown;
+  try {
+    given = JSON.parse(text);
+  } catch (error) {
+    throw new SettingInvalid(`${file} is not JSON`, { cause: error });
+  }
+  const parsed = IssuersSchema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new SettingInvalid(
+    `${file}: ${issue?.path.join('.') || 'the document'} is not valid (${issue?.message})`,
+  );
 }
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;

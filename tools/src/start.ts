@@ -147,6 +147,7 @@ function describe(error: unknown): string {
     'MigrationFailed',
     'BulkheadError',
     'GraphqlFailure',
+    'SettingInvalid',
   ];
   const plain = known.includes(error.name) || error.constructor === Error || code !== undefined;
   return plain ? error.message : (error.stack ?? error.message);

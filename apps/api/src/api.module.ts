@@ -45,7 +45,7 @@ export class ApiModule {
       controllers: [HealthController, GraphiqlController],
       providers: [
         { provide: API_DEPS, useValue: deps },
-        { provide: AUTHENTICATE, useValue: createAuthenticator(deps.control) },
+        { provide: AUTHENTICATE, useValue: createAuthenticator(deps.control, deps.identify) },
         { provide: APP_GUARD, useClass: PermissionGuard },
         { provide: APP_FILTER, useClass: PublicErrorsFilter },
         PermissionCheck,

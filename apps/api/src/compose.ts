@@ -8,6 +8,7 @@ import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { openTokenSource } from '@bulkhead/runtime/tokens';
 import { newUlid } from '@bulkhead/runtime/ulid';
+import { createIssuers } from './auth/issuers.js';
 import { capabilities } from './capabilities.js';
 import type { ApiDeps } from './deps.js';
 
@@ -34,6 +35,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
     deps: {
       door,
       control,
+      identify: createIssuers(config.api.issuers),
       acceptRun: createAcceptRun({
         signEnvelope: (envelope) => signer.sign(envelope),
         newUlid: () => newUlid(now().getTime()),

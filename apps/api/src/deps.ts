@@ -6,6 +6,7 @@ import type { ControlDb } from '@bulkhead/prisma/control';
 import type { TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
 import type { Role } from '@bulkhead/tenancy/admin';
+import type { Identify } from './auth/issuers.js';
 import type { ToolInfo } from '@bulkhead/tool-gateway/admin';
 
 /** Injection token of ApiDeps: everything the API needs from outside, composed once in compose.ts. */
@@ -15,6 +16,8 @@ export interface ApiDeps {
   readonly door: TenantDoor;
   /** For authentication, sessions and the run feed only; everything else goes through the tenant door. */
   readonly control: ControlDb;
+  /** Checks tokens of the configured issuers. */
+  readonly identify: Identify;
   readonly acceptRun: AcceptRun;
   readonly approvals: ApprovalDesk;
   readonly tools: { list(db: TenantDb): Promise<readonly ToolInfo[]> };

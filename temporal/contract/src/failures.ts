@@ -32,6 +32,7 @@ export const FAILURE_CODES = [
   'POLICY_MOVING',
   'DATABASE_UNAVAILABLE',
   'TEMPORAL_UNAVAILABLE',
+  'IDENTITY_UNAVAILABLE',
   'TEMPORAL_UNPROTECTED',
   'JOURNAL_LAGGING',
   'SECRET_UNAVAILABLE',
@@ -127,6 +128,7 @@ export const FAILURES = {
     publicCode: 'UNAVAILABLE',
     publicMessage: NOT_NOW,
   },
+  IDENTITY_UNAVAILABLE: { owner: 'upstream', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   JOURNAL_LAGGING: { owner: 'capacity', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   SECRET_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   WORKER_MISCONFIGURED: {

@@ -39,6 +39,30 @@ const McpServer = z.strictObject({
     .optional(),
 });
 
+/** Keys of an issuer that travel in the clear could be exchanged on the way; a machine's own loopback is no way. */
+const protectedUrl = z
+  .url({ protocol: /^https?$/ })
+  .refine(
+    (url) => /^https:/i.test(url) || /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(\/|$)/i.test(url),
+  );
+/** Whose tokens people may sign in with. */
+const Issuer = z.strictObject({
+  /** `iss` of its tokens, to the letter. */
+  issuer: protectedUrl,
+  /** `aud` of tokens that are meant for this installation. */
+  audience: z.string().min(1).max(300),
+  /** Where its public keys are; found through its discovery document unless given. */
+  jwksUri: protectedUrl.optional(),
+  algorithms: z
+    .array(z.enum(['RS256', 'ES256', 'EdDSA']))
+    .min(1)
+    .default(['RS256', 'ES256', 'EdDSA']),
+});
+export const IssuersSchema = z
+  .array(Issuer)
+  .max(50)
+  .refine((list) => new Set(list.map(({ issuer }) => issuer)).size === list.length);
+
 export const ApiConfigSchema = z.strictObject({
   role: z.literal('api'),
   database: Database.extend({ controlUrl: z.url({ protocol: /^postgres(ql)?$/ }) }),
@@ -51,6 +75,7 @@ export const ApiConfigSchema = z.strictObject({
     graphiql: z.boolean().default(false),
     introspection: z.boolean().default(false),
     publicUrl: z.url({ protocol: /^https?$/ }),
+    issuers: IssuersSchema.default([]),
   }),
   log: Log,
 });
@@ -86,6 +111,7 @@ export const ControlConfigSchema = z.strictObject({
 export type ApiConfig = z.infer<typeof ApiConfigSchema>;
 export type HostConfig = z.infer<typeof HostConfigSchema>;
 export type ControlConfig = z.infer<typeof ControlConfigSchema>;
+export type IssuerConfig = z.infer<typeof Issuer>;
 export type TemporalConfig = HostConfig['temporal'];
 
 /** @throws BulkheadError WORKER_MISCONFIGURED that names the file and the field, never a value. */

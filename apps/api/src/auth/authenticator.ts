@@ -1,8 +1,10 @@
 import { BulkheadError } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import { parseApiKey } from '@bulkhead/tenancy/admin';
+import type { Identify } from './issuers.js';
 import { findKeyCaller } from './key-caller.js';
 import { findOperatorByKey } from './operator-caller.js';
+import { findPersonCaller } from './person-caller.js';
 import { asMember } from './principal.js';
 import type { Caller, Credentials, Principal } from './principal.js';
 import type { Permission } from './roles.js';
@@ -17,10 +19,15 @@ export type Authenticate = (credentials: Credentials) => Promise<Caller>;
 
 const BEARER = /^bearer +(\S+)$/i;
 
-export function createAuthenticator(control: Pick<ControlDb, 'query'>): Authenticate {
-  return async ({ authorization }) => {
-    const key = parseApiKey(BEARER.exec(authorization ?? '')?.[1] ?? '');
-    const caller = key && (await (key.kind === 'bho' ? findOperatorByKey : findKeyCaller)(control, key));
+export function createAuthenticator(control: Pick<ControlDb, 'query'>, identify: Identify): Authenticate {
+  const find = async (proof: string, tenant: string | undefined): Promise<Caller | undefined> => {
+    const key = parseApiKey(proof);
+    if (key) return (key.kind === 'bho' ? findOperatorByKey : findKeyCaller)(control, key);
+    const identity = await identify(proof);
+    return identity && findPersonCaller(control, identity, tenant);
+  };
+  return async ({ authorization, tenant }) => {
+    const caller = await find(BEARER.exec(authorization ?? '')?.[1] ?? '', tenant);
     if (!caller) throw new BulkheadError('UNAUTHENTICATED');
     return caller;
   };

@@ -34,26 +34,34 @@ export async function findKeyCaller(
 ): Promise<Principal | undefined> {
   const [row] = await control.query<KeyRow>(FIND, [presented.prefix]);
   const genuine = sameHash(row?.hash ?? NO_HASH, presented.hash);
-  if (!row || !genuine || !row.usable) return undefined;
-  const principal = principalOf(row, presented.prefix);
-  if (!principal) return undefined;
-  if (!SERVED.has(row.status)) throw new BulkheadError('TENANT_SUSPENDED');
+  const principal = row && genuine ? principalOf(row, presented.prefix) : undefined;
   // at most once a minute: a busy key must not turn each read into a write
-  if (row.stale) await control.query(TOUCH, [presented.prefix]);
+  if (principal && row?.stale) await control.query(TOUCH, [presented.prefix]);
   return principal;
+}
+
+/** A key by its prefix, for what acts for it later: a signed-in browser. undefined: not good any more. */
+export async function findKey(
+  control: Pick<ControlDb, 'query'>,
+  prefix: string,
+): Promise<Principal | undefined> {
+  const [row] = await control.query<KeyRow>(FIND, [prefix]);
+  return row && principalOf(row, prefix);
 }
 
 /** Tenants whose people may come in; one that is being provisioned accepts work, which starts when it is active. */
 export const SERVED: ReadonlySet<string> = new Set(['active', 'provisioning']);
 
-/** undefined when the person behind the key is no member any more, or not of the key's workspace. */
+/** undefined when the key ended, or the person behind it is no member any more, or not of the key's workspace. */
 function principalOf(row: KeyRow, prefix: string): Principal | undefined {
+  if (!row.usable) return undefined;
   const role = roleOf(row.role);
   const ofPerson = row.owner?.startsWith('user:') ?? false;
   const bound = roleOf(row.owner_role);
   if (!role || (ofPerson && !bound)) return undefined;
   const workspaces = new Set([row.workspace_id, row.owner_workspace].filter((id) => id !== null));
   if (workspaces.size > 1) return undefined;
+  if (!SERVED.has(row.status)) throw new BulkheadError('TENANT_SUSPENDED');
   const [workspaceId] = workspaces as Set<WorkspaceId>;
   const actor = `key:${prefix}`;
   const responsible = row.owner ?? actor;

@@ -21,14 +21,34 @@ export async function findOperatorByKey(
   const [row] = await control.query<OperatorRow>(FIND, [presented.prefix]);
   // a person's row has no hash, and no key of that name is good
   const genuine = sameHash(row?.hash ?? NO_HASH, presented.hash);
-  return row && genuine ? operatorOf(control, row) : undefined;
+  return row && genuine ? operatorOf(control, row, undefined) : undefined;
 }
 
-async function operatorOf(control: Pick<ControlDb, 'query'>, row: OperatorRow): Promise<PlatformOperator> {
+/** An operator by id, once who it is has been proved elsewhere; undefined when there is none, expired or revoked. */
+export async function findOperator(
+  control: Pick<ControlDb, 'query'>,
+  id: string,
+  proofEndsAt: Date | undefined,
+): Promise<PlatformOperator | undefined> {
+  const [row] = await control.query<OperatorRow>(FIND, [id]);
+  return row && operatorOf(control, row, proofEndsAt);
+}
+
+async function operatorOf(
+  control: Pick<ControlDb, 'query'>,
+  row: OperatorRow,
+  proofEndsAt: Date | undefined,
+): Promise<PlatformOperator> {
   if (row.stale) await control.query(TOUCH, [row.id]);
   const actor = `operator:${row.id}`;
   const { can } = accessOf({ role: 'platform', responsible: actor });
-  return { kind: 'platform', actor, role: 'platform', expiresAt: row.expires_at ?? undefined, can };
+  return {
+    kind: 'platform',
+    actor,
+    role: 'platform',
+    expiresAt: proofEndsAt ?? row.expires_at ?? undefined,
+    can,
+  };
 }
 
 const FIND = `

@@ -7,6 +7,7 @@ import { AUTHENTICATE } from './auth.tokens.js';
 import type { Authenticate } from './authenticator.js';
 import { DECLARATION } from './permission.js';
 import type { Declaration } from './permission.js';
+import { refusal } from './principal.js';
 import type { RequestContext } from './principal.js';
 
 /** Identity first, then permission, both before any input is looked at. */
@@ -24,7 +25,7 @@ export class PermissionGuard implements CanActivate {
     if ('publicBecause' in declared) return true;
     const context = GqlExecutionContext.create(execution).getContext<RequestContext>();
     const caller = await (context.caller ??= this.authenticate(context));
-    if ('needs' in declared && !caller.can(declared.needs)) throw new BulkheadError('FORBIDDEN');
+    if ('needs' in declared && !caller.can(declared.needs)) throw refusal(caller);
     return true;
   }
 }

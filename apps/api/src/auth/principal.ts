@@ -5,6 +5,7 @@ import { BulkheadError } from '@bulkhead/contract';
 import type { TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { Role } from '@bulkhead/tenancy/admin';
 import type { Access } from './access.js';
+import type { Identity } from './issuers.js';
 import type { Permission } from './roles.js';
 
 /** A member of one tenant, or an API key of one: whoever works with a tenant's things. */
@@ -20,6 +21,27 @@ export interface Principal extends Access {
   readonly workspaceId: WorkspaceId | undefined;
   /** When the proof ends; undefined: it has no end of its own. */
   readonly expiresAt: Date | undefined;
+  /** Who it is, when a token of an issuer proved it; an API key is nobody in person. */
+  readonly identity?: Identity;
+  /** All tenants of that person. */
+  readonly memberships?: readonly Membership[];
+}
+
+export interface Membership {
+  readonly tenantId: TenantId;
+  readonly role: Role;
+  readonly workspaceId: WorkspaceId | undefined;
+}
+
+/** A person who is no member of a tenant, or of several and has not said which. */
+export interface Person {
+  readonly kind: 'person';
+  /** `user:<id>` */
+  readonly actor: string;
+  readonly identity: Identity;
+  readonly memberships: readonly Membership[];
+  readonly expiresAt: Date;
+  can(permission: Permission): false;
 }
 
 /** An operator of the platform: a member of no tenant. */
@@ -32,12 +54,14 @@ export interface PlatformOperator {
   can(permission: Permission): boolean;
 }
 
-export type Caller = Principal | PlatformOperator;
+export type Caller = Principal | Person | PlatformOperator;
 
 /** What a request says about who sends it. */
 export interface Credentials {
-  /** `Bearer <key>` from the header or from the connection parameters. */
+  /** `Bearer <key or token>` from the header or from the connection parameters. */
   readonly authorization: string | undefined;
+  /** Which of their tenants a person means: `x-bulkhead-tenant`, likewise. It selects and gives nothing. */
+  readonly tenant: string | undefined;
 }
 
 /** GraphQL context of one request or one subscription. */
@@ -64,6 +88,18 @@ export const CurrentCaller = createParamDecorator((_: unknown, context: Executio
 
 /** @throws BulkheadError FORBIDDEN for callers who are no member of a tenant. */
 export function asMember(caller: Caller): Principal {
-  if (caller.kind !== 'member') throw new BulkheadError('FORBIDDEN');
+  if (caller.kind !== 'member') throw refusal(caller);
   return caller;
+}
+
+/** Why a caller may not, as far as they can do something about it. */
+export function refusal(caller: Caller): BulkheadError {
+  if (caller.kind !== 'person') return new BulkheadError('FORBIDDEN');
+  if (caller.memberships.length === 0) {
+    return new BulkheadError('FORBIDDEN', { publicMessage: 'You are not a member of any tenant yet.' });
+  }
+  return new BulkheadError('BAD_INPUT', {
+    field: 'x-bulkhead-tenant',
+    publicMessage: 'You are a member of several tenants: choose one with the header x-bulkhead-tenant.',
+  });
 }

@@ -27,7 +27,10 @@ export function graphqlOptions(
     cache: 100,
     jit: 1,
     graphql: { validateOptions: VALIDATION },
-    context: (request: FastifyRequest): RequestContext => ({ authorization: request.headers.authorization }),
+    context: ({ headers }: FastifyRequest): RequestContext => ({
+      authorization: headers.authorization,
+      tenant: one(headers['x-bulkhead-tenant']),
+    }),
     errorFormatter: (execution) => {
       const errors = (execution.errors ?? []).flatMap((error) => publicErrors(error, log));
       return {
@@ -40,7 +43,11 @@ export function graphqlOptions(
       // the key is checked when a subscription starts: there the refusal is a typed error, here only a closed socket
       onConnect: (data: { payload?: Record<string, unknown> }) => {
         const given = data.payload?.authorization ?? data.payload?.Authorization;
-        return { authorization: typeof given === 'string' ? given : undefined } satisfies RequestContext;
+        const tenant = data.payload?.['x-bulkhead-tenant'];
+        return {
+          authorization: typeof given === 'string' ? given : undefined,
+          tenant: typeof tenant === 'string' ? tenant : undefined,
+        } satisfies RequestContext;
       },
     },
     hooks: {
@@ -59,6 +66,10 @@ export function graphqlOptions(
     },
   };
 }
+
+/** A header that was sent twice says nothing. */
+const one = (header: string | string[] | undefined): string | undefined =>
+  typeof header === 'string' ? header : undefined;
 
 /** Over a websocket Mercurius sends what was thrown as it is, so it must be public already. */
 function checkPublicly(check: () => void, log: Logger): void {

@@ -1,13 +1,16 @@
 import { Inject } from '@nestjs/common';
 import { Field, GraphQLISODateTime, Mutation, ObjectType, Resolver } from '@nestjs/graphql';
 import { Permission } from '../auth/permission.js';
-import { CurrentPrincipal } from '../auth/principal.js';
-import type { Principal } from '../auth/principal.js';
+import { asMember, CurrentCaller } from '../auth/principal.js';
+import type { Caller } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
-import { createLink } from './sessions.js';
+import { createLink, createOperatorLink } from './sessions.js';
 
-@ObjectType('SignInLink', { description: 'Opens Temporal UI for this tenant in a browser, once.' })
+@ObjectType('SignInLink', {
+  description:
+    'Opens Temporal UI in a browser, once: for the own tenant, or for all as an operator of the platform.',
+})
 export class SignInLinkModel {
   @Field(() => String)
   url!: string;
@@ -17,13 +20,17 @@ export class SignInLinkModel {
 
 @Resolver(() => SignInLinkModel)
 export class SignInResolver {
-  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'settings'>) {}
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'control' | 'settings'>) {}
 
   @Mutation(() => SignInLinkModel)
   @Permission('ui:sign-in')
-  async createSignInLink(@CurrentPrincipal() principal: Principal): Promise<SignInLinkModel> {
-    const db = this.deps.door.tenant(principal.tenantId);
-    const { token, expiresAt } = await createLink(db, principal.actor, new Date());
+  async createSignInLink(@CurrentCaller() caller: Caller): Promise<SignInLinkModel> {
+    const { door, control } = this.deps;
+    const now = new Date();
+    const { token, expiresAt } =
+      caller.kind === 'platform'
+        ? await createOperatorLink(control, caller.actor, now)
+        : await createLink(door.tenant(asMember(caller).tenantId), caller.actor, now);
     return { url: `${this.deps.settings.publicUrl}/sign-in?token=${token}`, expiresAt };
   }
 }

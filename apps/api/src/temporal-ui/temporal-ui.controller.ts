@@ -30,6 +30,7 @@ export class TemporalUiController {
     if (base === undefined) return sendPage(reply, 404, 'This installation has no Temporal UI.');
     const viewer = await findSession(this.deps.control, sessionToken(request.headers.cookie) ?? '');
     if (!viewer) return sendPage(reply, 401, 'You are not signed in.');
+    if (viewer.kind === 'platform') return sendPage(reply, 403, 'Operators see no namespaces here yet.');
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return refuse(reply, 405, 'This UI is read only.');
 

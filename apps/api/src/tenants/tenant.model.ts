@@ -36,16 +36,32 @@ export class AgentModel {
   enabled!: boolean;
 }
 
+@ObjectType('Membership')
+export class MembershipModel {
+  @Field(() => ID)
+  tenantId!: string;
+  @Field(() => String)
+  role!: string;
+  @Field(() => ID, { nullable: true, description: 'null: all workspaces.' })
+  workspaceId?: string | undefined;
+}
+
 @ObjectType('Me', { description: 'Who is calling.' })
 export class MeModel {
   @Field(() => String, { description: 'key:<prefix>, user:<id> or operator:<id>; what the journal says.' })
   actor!: string;
-  @Field(() => String, { description: 'admin, workflow-author, operator, auditor, viewer or platform.' })
-  role!: string;
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'admin, workflow-author, operator, auditor, viewer or platform; null for a person who is no member, or of several tenants and named none.',
+  })
+  role?: string | undefined;
   @Field(() => [String], { description: 'What this caller may do, as noun:verb.' })
   permissions!: readonly string[];
   @Field(() => ID, { nullable: true, description: 'The only workspace that the caller may see; null: all.' })
   workspaceId?: string | undefined;
   @Field(() => TenantModel, { nullable: true, description: 'null for operators of the platform.' })
   tenant?: TenantModel | undefined;
+  @Field(() => [MembershipModel], { description: 'Choose one with the header x-bulkhead-tenant.' })
+  memberships!: readonly MembershipModel[];
 }

@@ -2,7 +2,7 @@ import { Inject } from '@nestjs/common';
 import { Query, Resolver } from '@nestjs/graphql';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
 import { Permission, SignedIn } from '../auth/permission.js';
-import { CurrentCaller, CurrentPrincipal } from '../auth/principal.js';
+import { asMember, CurrentCaller, CurrentPrincipal } from '../auth/principal.js';
 import type { Caller, Principal } from '../auth/principal.js';
 import { PERMISSIONS } from '../auth/roles.js';
 import { AgentModel, MeModel, TenantModel } from './tenant.model.js';
@@ -15,11 +15,19 @@ export class TenantResolver {
   @Query(() => MeModel)
   @SignedIn('it tells callers about themselves')
   async me(@CurrentCaller() caller: Caller): Promise<MeModel> {
-    const { actor, role } = caller;
+    const { actor } = caller;
     const permissions = PERMISSIONS.filter((permission) => caller.can(permission));
-    if (caller.kind === 'platform') return { actor, role, permissions };
-    const { tenantId, workspaceId } = caller;
-    return { actor, role, permissions, workspaceId, tenant: await this.tenants.get(tenantId) };
+    if (caller.kind === 'platform') return { actor, role: caller.role, permissions, memberships: [] };
+    if (caller.kind === 'person') return { actor, permissions, memberships: caller.memberships };
+    const { tenantId, role, workspaceId, memberships } = caller;
+    return {
+      actor,
+      role,
+      permissions,
+      workspaceId,
+      tenant: await this.tenants.get(tenantId),
+      memberships: memberships ?? [{ tenantId, role, workspaceId }],
+    };
   }
 
   @Query(() => [TenantModel], {
@@ -28,7 +36,9 @@ export class TenantResolver {
   })
   @Permission('tenant:read')
   async list(@CurrentCaller() caller: Caller): Promise<Tenant[]> {
-    return caller.kind === 'platform' ? this.tenants.all() : [await this.tenants.get(caller.tenantId)];
+    return caller.kind === 'platform'
+      ? this.tenants.all()
+      : [await this.tenants.get(asMember(caller).tenantId)];
   }
 
   @Query(() => [AgentModel])
