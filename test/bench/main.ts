@@ -3,28 +3,35 @@ import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { BENCH_IDS } from '../proofs/ids.mjs';
 import { b1 } from './b1.ts';
 import { b2 } from './b2.ts';
+import { otherFigures } from './other-figures.ts';
+import type { OtherFigure } from './other-figures.ts';
 import { MachineTooBusy } from './rounds.ts';
 import { lineOf, passes } from './stats.ts';
 import type { Figure } from './stats.ts';
 import { openBenchWorld } from './world.ts';
 
-const HELP = `npm run bench [-- flags] [B1|B2]...    what governance costs, against a bare activity in the same run
+const HELP = `npm run bench [-- flags] [B1|B2|...]    ratios of two things that ran alternately in one run
 
-  B1             one chain of calls: p50, p99 and the first call of a run (default)
-  B2             calls per second with 20 and 60 chains at once
+  B1             one governed chain of calls against bare activities: p50, p99 and the first call of a run
+  B2             calls per second with 20 and 60 chains at once, against bare activities
+  B8             a tenant-scoped read against the same read by the bare driver
+  B9             CPU of a GraphQL list against a bare node:http server
+  (without an id: all of them; one that is not built yet prints "missing")
 
-  --rounds N     alternating rounds (default 7)
+  --rounds N     alternating rounds of B1 and B2 (default 7)
   --calls N      calls of one chain (default 150)
   --json FILE    also write the figures to FILE
   --strict       exit 1 when a goal is missed
   --help         this text
 
-It starts its own durable PostgreSQL and Temporal server on free ports, and takes about three minutes for B1, six for B2. Let nothing else run:
-both arms share the cores with whatever does.
+It starts its own durable PostgreSQL and Temporal server on free ports, and takes about three minutes for B1, six for B2, one for the
+others. Let nothing else run: both arms share the cores with whatever does.
 `;
-const IDS = ['B1', 'B2'];
+/** They need the whole line; the others run in the servers of the proofs. */
+const OF_THE_LINE = ['B1', 'B2'];
 /** A load per core at the start from which the figures deserve a warning. */
 const BUSY = 0.5;
 
@@ -44,10 +51,10 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const ids = positionals.length > 0 ? positionals.map((id) => id.toUpperCase()) : ['B1'];
-  const unknown = ids.filter((id) => !IDS.includes(id));
+  const ids = positionals.length > 0 ? positionals.map((id) => id.toUpperCase()) : BENCH_IDS;
+  const unknown = ids.filter((id) => !BENCH_IDS.includes(id));
   if (unknown.length > 0) {
-    console.error(`there is no figure ${unknown.join(', ')}; there are: ${IDS.join(' ')}`);
+    console.error(`there is no figure ${unknown.join(', ')}; there are: ${BENCH_IDS.join(' ')}`);
     return 2;
   }
   const [rounds, calls] = [Number(values.rounds), Number(values.calls)];
@@ -64,11 +71,42 @@ async function main(): Promise<number> {
       `load ${load.toFixed(1)} on ${availableParallelism()} cores: something else runs, mistrust the figures`,
     );
   }
+  const stop = stopSignal();
+  const figures = await figuresOfTheLine(ids, { rounds, calls, progress, stop });
+  for (const figure of figures) console.log(lineOf(figure));
+  const seconds = (Date.now() - began) / 1000;
+  const rows: OtherFigure[] = figures.map((figure) => ({
+    ...figure,
+    pass: passes(figure),
+    unit: 'ratio',
+    load,
+    seconds,
+  }));
+  rows.push(
+    ...(await otherFigures(
+      ids.filter((id) => !OF_THE_LINE.includes(id)),
+      stop,
+    )),
+  );
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(rows, null, 2)}\n`);
+  return values.strict && !rows.every(({ pass }) => pass) ? 1 : 0;
+}
+
+async function figuresOfTheLine(
+  ids: readonly string[],
+  options: {
+    readonly rounds: number;
+    readonly calls: number;
+    readonly progress: (line: string) => void;
+    readonly stop: AbortSignal;
+  },
+): Promise<Figure[]> {
+  const { rounds, calls, progress, stop } = options;
+  const figures: Figure[] = [];
+  if (!ids.some((id) => OF_THE_LINE.includes(id))) return figures;
   const root = fileURLToPath(new URL('../../.data', import.meta.url));
   await mkdir(root, { recursive: true });
-  const stop = stopSignal();
   const world = await openBenchWorld(await mkdtemp(join(root, 'bench-')), progress, stop);
-  const figures: Figure[] = [];
   try {
     progress('servers, control, host and the bare worker are ready');
     const measure = async (): Promise<void> => {
@@ -79,13 +117,7 @@ async function main(): Promise<number> {
   } finally {
     await world.close();
   }
-  for (const figure of figures) console.log(lineOf(figure));
-  if (values.json !== undefined) {
-    const seconds = (Date.now() - began) / 1000;
-    const rows = figures.map((figure) => ({ ...figure, pass: passes(figure), unit: 'ratio', load, seconds }));
-    await writeFile(values.json, `${JSON.stringify(rows, null, 2)}\n`);
-  }
-  return values.strict && !figures.every(passes) ? 1 : 0;
+  return figures;
 }
 
 const isCount = (value: number, least: number): boolean => Number.isSafeInteger(value) && value >= least;
