@@ -133,7 +133,9 @@ async function open(
     logger: quiet,
   });
   await writeFile(bundle, code);
-  const token = join(dataDir, 'tokens', `${bare}.write.jwt`);
+  const minter = createTokenMinter({ signingKeyPath: keys.temporalSigning, ttlSeconds: 3600 });
+  const token = join(dataDir, 'bare.jwt');
+  await writeFile(token, minter.tenant(bare, 'write'), { mode: 0o600 });
   const worker = await node(
     dataDir,
     'bare-worker',
@@ -143,7 +145,6 @@ async function open(
   undo.push(() => worker.child.stop());
   stop.throwIfAborted();
 
-  const minter = createTokenMinter({ signingKeyPath: keys.temporalSigning, ttlSeconds: 3600 });
   const signer = createEnvelopeSigner(keys.envelopeSigning);
   const acceptRun = createAcceptRun({
     signEnvelope: (envelope) => signer.sign(envelope),

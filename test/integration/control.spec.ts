@@ -24,6 +24,7 @@ import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
+import { controlKeys } from '../support/control-keys.js';
 import { startMain } from '../support/processes.js';
 import type { RunningMain } from '../support/processes.js';
 import { resetToFirstTask } from '../support/reset.js';
@@ -33,6 +34,7 @@ import type { ScriptedLine } from '../support/scripted-line.js';
 /** The control main as a process, on the real database and the real Temporal; only the host's line is scripted. */
 const ACME = tenantId(`acme-${Date.now().toString(36)}`);
 const AGENT = agentId('chain');
+const HOST = 'test-host';
 let database: TestDatabase;
 let door: TenantDoor;
 let dataDir: string;
@@ -45,10 +47,7 @@ const configOf = (address: string) => ({
   role: 'control',
   database: { url: database.controlUrl, poolMax: 8 },
   temporal: { address, enforcesTokens: true, tokensDir: join(dataDir, 'tokens') },
-  keys: {
-    temporalSigning: inject('servers').keys.temporalSigning,
-    envelopeSigning: inject('servers').keys.envelopeSigning,
-  },
+  keys: controlKeys(dataDir),
   log: { level: 'debug' },
 });
 
@@ -83,7 +82,7 @@ async function accept(idempotencyKey: string, input = { ticketId: 'T-1', segment
 /** Serves the tenant until the returned function is called. */
 async function serve(line: ScriptedLine): Promise<() => Promise<void>> {
   const { temporal, keys } = inject('servers');
-  const tokens = createFileTokenSource({ dir: join(dataDir, 'tokens') });
+  const tokens = createFileTokenSource({ dir: join(dataDir, 'tokens', 'hosts', HOST) });
   const connection = await openWorkerConnection({
     address: temporal.address,
     token: await tokens.get(ACME, 'write'),
@@ -94,7 +93,7 @@ async function serve(line: ScriptedLine): Promise<() => Promise<void>> {
     bundlePath: workflowBundlePath(),
     verifier: createEnvelopeVerifier(keys.envelopePublic),
     activities: line.activities,
-    identity: 'test-host',
+    identity: HOST,
     maxCachedWorkflows: 20,
     shutdownGraceMs: 1_000,
   });
@@ -104,6 +103,13 @@ async function serve(line: ScriptedLine): Promise<() => Promise<void>> {
     await running;
     await connection.close();
   };
+}
+
+/** The test is the host: as long as it beats, it is assigned the tenant and gets tokens. */
+async function registerHost(): Promise<void> {
+  await door.host('host_register', HOST);
+  const beating = setInterval(() => void door.host('host_beat', HOST), 1_000);
+  cleanups.push(async () => clearInterval(beating));
 }
 
 const runOf = (id: RunId): Promise<Run | undefined> => findRun(door.tenant(ACME), id);
@@ -129,16 +135,18 @@ afterAll(async () => {
 
 describe('a new tenant', () => {
   it('is active within seconds, with a namespace and private tokens for it alone', async () => {
+    await registerHost();
     await newTenant(ACME);
     await vi.waitFor(
       async () =>
         expect(await database.asOwner('SELECT status FROM tenants')).toEqual([{ status: 'active' }]),
       { timeout: 10_000 },
     );
-    const file = join(dataDir, 'tokens', `${ACME}.write.jwt`);
-    expect((await stat(file)).mode & 0o777).toBe(0o600);
-    const token = await createFileTokenSource({ dir: join(dataDir, 'tokens') }).get(ACME, 'write');
+    const folder = join(dataDir, 'tokens', 'hosts', HOST);
+    expect((await stat(join(folder, `${ACME}.write.jwt`))).mode & 0o777).toBe(0o600);
+    const token = await createFileTokenSource({ dir: folder }).get(ACME, 'write');
     expect(JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString())).toMatchObject({
+      sub: `host:${HOST}`,
       permissions: [`tnt-${ACME}:write`],
     });
   });

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import { tenantId } from '@bulkhead/contract';
 import { createServerCheck } from '@bulkhead/runtime/server-check';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
+import { controlKeys } from '../support/control-keys.js';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
 import { startFrontDoor, STATUS } from '../support/open-temporal.js';
@@ -84,12 +85,11 @@ describe('the control process', () => {
     await rm(dataDir, { recursive: true });
   });
   const start = (address: string, enforcesTokens: boolean) => {
-    const { keys } = inject('servers');
     return startMain('control', dataDir, {
       role: 'control',
       database: { url: database.controlUrl, poolMax: 4 },
       temporal: { address, enforcesTokens, tokensDir: join(dataDir, 'tokens') },
-      keys: { temporalSigning: keys.temporalSigning, envelopeSigning: keys.envelopeSigning },
+      keys: { ...controlKeys(dataDir), temporalJwks: join(dataDir, 'keys.json') },
       log: { level: 'info' },
     });
   };

@@ -57,7 +57,9 @@ async function scanFiles(secrets: Record<string, string>, files: readonly string
 
 /** Each history of a tenant, as the bytes that an export would hold and as JSON. */
 async function histories(tenant: string): Promise<{ id: string; bytes: Buffer; text: string }[]> {
-  const token = (await readFile(join(installation.dataDir, 'tokens', `${tenant}.read.jwt`), 'utf8')).trim();
+  const token = (
+    await readFile(join(installation.dataDir, 'tokens', 'api', `${tenant}.read.jwt`), 'utf8')
+  ).trim();
   const connection = openConnection({ address: installation.temporalAddress, token: () => token });
   try {
     const client = openTenantClient(connection, tenantId(tenant));

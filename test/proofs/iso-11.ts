@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -186,9 +186,8 @@ export const run: Proof = async ({ progress }) => {
 
 async function attackersOf(tenant: TenantId, folder: string): Promise<Record<string, Connection>> {
   const { temporal: server, keys } = inject('servers');
-  const forged = join(folder, 'forged.pem');
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  await writeFile(forged, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  const forged = join(folder, 'forged.key');
+  await writeFile(forged, randomBytes(32).toString('base64'), { mode: 0o600 });
   const minter = (signingKeyPath: string, ageMs = 0) =>
     createTokenMinter({ signingKeyPath, ttlSeconds: 600, nowMs: () => Date.now() - ageMs });
   const genuine = minter(keys.temporalSigning);

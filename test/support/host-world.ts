@@ -14,6 +14,7 @@ import type { KeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { hostMcpServers } from '../../tools/src/processes.js';
+import { controlKeys } from './control-keys.js';
 import { freshDatabase } from './database.js';
 import type { TestDatabase } from './database.js';
 import { startDemoServices } from './demo-tenant.js';
@@ -28,6 +29,7 @@ export interface HostWorld {
   readonly keyRing: KeyRing;
   readonly services: DemoServices;
   readonly dataDir: string;
+  readonly control: RunningMain;
   startHost(): Promise<RunningMain>;
   /** Accepts a run as the API would. */
   accept(tenantId: TenantId, agent: string, input: Json): Promise<RunId>;
@@ -40,6 +42,7 @@ export interface HostWorld {
 export async function openHostWorld(options: {
   readonly delayMs: number;
   readonly maxCachedWorkflows?: number;
+  readonly tokenTtlSeconds?: number;
 }): Promise<HostWorld> {
   const { keys, temporal } = inject('servers');
   const database = await freshDatabase();
@@ -55,8 +58,11 @@ export async function openHostWorld(options: {
   const control = await startMain('control', dataDir, {
     role: 'control',
     database: { url: database.controlUrl, poolMax: 8 },
-    temporal: server,
-    keys: { temporalSigning: keys.temporalSigning, envelopeSigning: keys.envelopeSigning },
+    temporal: {
+      ...server,
+      ...(options.tokenTtlSeconds === undefined ? {} : { tokenTtlSeconds: options.tokenTtlSeconds }),
+    },
+    keys: controlKeys(dataDir),
     log: { level: 'info' },
   });
   const signer = createEnvelopeSigner(keys.envelopeSigning);
@@ -73,11 +79,12 @@ export async function openHostWorld(options: {
     keyRing,
     services,
     dataDir,
+    control,
     startHost: () =>
       startMain('host', dataDir, {
         role: 'host',
         database: { url: database.appUrl, poolMax: 8 },
-        temporal: server,
+        temporal: { ...server, tokensDir: join(dataDir, 'tokens', 'hosts') },
         keys: { master: keys.master, envelopePublic: keys.envelopePublic },
         host: {
           bundlePath: workflowBundlePath(),

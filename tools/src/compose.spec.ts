@@ -101,9 +101,21 @@ describe('docker-compose.yml', () => {
       ]);
       expect(volumes.filter((volume) => volume.startsWith('installation'))).toEqual([]);
     }
-    expect(service('host').volumes).toContain(`tokens:${FOLDERS.tokens}:ro`);
-    expect(service('api').volumes).toContain(`tokens:${FOLDERS.tokens}:ro`);
-    expect(service('control').volumes).toContain(`tokens:${FOLDERS.tokens}`);
+    const holding = (volume: string): string[] =>
+      Object.entries(services).flatMap(([name, { volumes = [] }]) =>
+        volumes.filter((mount) => mount.startsWith(`${volume}:`)).map((mount) => `${name} ${mount}`),
+      );
+    const setUp = (volume: string, folder: string): string[] =>
+      ['keys', 'setup', 'control'].map((name) => `${name} ${volume}:${folder}`);
+    for (const [volume, folder, reader] of [
+      ['api-tokens', FOLDERS.apiTokens, 'api'],
+      ['host-tokens', FOLDERS.hostTokens, 'host'],
+      ['temporal-keys', FOLDERS.temporalKeys, 'temporal'],
+    ] as const) {
+      expect(holding(volume).sort()).toEqual(
+        [...setUp(volume, folder), `${reader} ${volume}:${folder}:ro`].sort(),
+      );
+    }
     expect(service('host').volumes).toContain(`host-data:${FOLDERS.hostData}`);
   });
 
@@ -116,7 +128,10 @@ describe('docker-compose.yml', () => {
     const secretive = Object.entries(services).flatMap(([name, { environment = {} }]) =>
       Object.entries(environment)
         .filter(([variable]) => /PASS|SECRET|KEY|TOKEN|JWKS/.test(variable))
-        .filter(([, value]) => !/^(file:\/\/)?\/run\/bulkhead\/own\//.test(value))
+        .filter(
+          ([, value]) =>
+            !/^(file:\/\/)?\/(run\/bulkhead\/own|var\/lib\/bulkhead\/temporal-keys)\//.test(value),
+        )
         .map(([variable]) => `${name} ${variable}`),
     );
     expect(secretive).toEqual([]);

@@ -61,7 +61,7 @@ describe('the configuration files of an installation', () => {
         .map(([name]) => name);
     expect(named('api')).toEqual(['master', 'envelopeSigning']);
     expect(named('host')).toEqual(['master', 'envelopePublic']);
-    expect(named('control')).toEqual(['envelopeSigning', 'temporalSigning']);
+    expect(named('control')).toEqual(['envelopeSigning', 'temporalSigning', 'temporalJwks']);
     expect(text['host']).not.toContain('bulkhead_control');
     expect(text['control']).not.toContain('bulkhead_app');
   });

@@ -63,8 +63,6 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     address: temporal.address,
     enforcesTokens: temporal.enforcesTokens,
     ...(temporal.tls === undefined ? {} : { tls: temporal.tls }),
-    // also with a key of your own: the names of the token files are the host's list of tenants
-    tokensDir,
     ...(temporal.apiKeyFile === undefined ? {} : { apiKeyFile: temporal.apiKeyFile }),
   };
   const log = { level: settings.logLevel };
@@ -78,7 +76,11 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     json({
       role: 'api',
       database: { url: appUrl, controlUrl, poolMax: 16 },
-      temporal: { ...server, ...(temporal.uiAddress === undefined ? {} : { uiAddress: temporal.uiAddress }) },
+      temporal: {
+        ...server,
+        tokensDir: join(tokensDir, 'api'),
+        ...(temporal.uiAddress === undefined ? {} : { uiAddress: temporal.uiAddress }),
+      },
       keys: { master: keys.master, envelopeSigning: keys.envelopeSigning },
       api: { ...settings.api, issuers: await readIssuers(settings.dataDir) },
       log,
@@ -89,7 +91,8 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     json({
       role: 'host',
       database: { url: appUrl, poolMax: 16 },
-      temporal: server,
+      // also with a key of your own: the names of the token files are the host's list of tenants
+      temporal: { ...server, tokensDir: join(tokensDir, 'hosts') },
       keys: { master: keys.master, envelopePublic: keys.envelopePublic },
       host: { ...settings.host, dataDir: join(settings.dataDir, 'host') },
       log,
@@ -100,8 +103,12 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
     json({
       role: 'control',
       database: { url: controlUrl, poolMax: 8 },
-      temporal: server,
-      keys: { temporalSigning: keys.temporalSigning, envelopeSigning: keys.envelopeSigning },
+      temporal: { ...server, tokensDir },
+      keys: {
+        temporalSigning: keys.temporalSigning,
+        envelopeSigning: keys.envelopeSigning,
+        ...(temporal.apiKeyFile === undefined ? { temporalJwks: keys.temporalJwks } : {}),
+      },
       log,
     }),
   );

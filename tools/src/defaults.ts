@@ -21,7 +21,9 @@ export const SERVICES = {
  */
 export const FOLDERS = {
   installation: '/var/lib/bulkhead',
-  tokens: '/var/lib/bulkhead/tokens',
+  apiTokens: '/var/lib/bulkhead/tokens/api',
+  hostTokens: '/var/lib/bulkhead/tokens/hosts',
+  temporalKeys: '/var/lib/bulkhead/temporal-keys',
   hostData: '/var/lib/bulkhead/host',
   handout: '/run/bulkhead/handout',
   own: '/run/bulkhead/own',

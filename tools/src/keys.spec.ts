@@ -2,7 +2,9 @@ import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { JSONWebKeySet } from 'jose';
+import { createTokenMinter } from '@bulkhead/runtime/tokens';
+import { jwtVerify } from 'jose';
+import type { JSONWebKeySet, JWK } from 'jose';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { ensureKeys, once, writePrivate } from './keys.js';
 
@@ -31,25 +33,35 @@ it('makes every key once, for its owner only, and never changes one that exists'
   expect(await read()).toEqual(made);
 });
 
-it('has a master key of 32 bytes and, for each signing key, the public half and nothing of the private one', async () => {
+it('has a master key of 32 bytes, and a public half of the key that signs envelopes with nothing of the private one', async () => {
   const files = await ensureKeys(join(folder, 'keys'));
   expect(Buffer.from(await readFile(files.master, 'utf8'), 'base64')).toHaveLength(32);
-  for (const [signing, published, digest] of [
-    [files.envelopeSigning, files.envelopePublic, null],
-    [files.temporalSigning, files.temporalJwks, 'sha256'],
-  ] as const) {
-    const { keys } = JSON.parse(await readFile(published, 'utf8')) as JSONWebKeySet;
-    const [jwk] = keys;
-    if (keys.length !== 1 || !jwk) throw new Error('not exactly one public key');
-    expect(Object.keys(jwk).filter((name) => ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k'].includes(name))).toEqual(
-      [],
-    );
-    const signature = sign(digest, Buffer.from('text'), createPrivateKey(await readFile(signing)));
-    const key = createPublicKey({ key: jwk, format: 'jwk' });
-    expect(verify(digest, Buffer.from('text'), key, signature)).toBe(true);
-    expect(verify(digest, Buffer.from('other'), key, signature)).toBe(false);
-  }
+  const jwk = await onlyKey(files.envelopePublic);
+  const signature = sign(null, Buffer.from('text'), createPrivateKey(await readFile(files.envelopeSigning)));
+  const key = createPublicKey({ key: jwk, format: 'jwk' });
+  expect(verify(null, Buffer.from('text'), key, signature)).toBe(true);
+  expect(verify(null, Buffer.from('other'), key, signature)).toBe(false);
 });
+
+it("publishes the platform's first token key, so that its tokens open a server that knows no other", async () => {
+  const files = await ensureKeys(join(folder, 'keys'));
+  const jwk = await onlyKey(files.temporalJwks);
+  const token = createTokenMinter({ signingKeyPath: files.temporalSigning, ttlSeconds: 60 }).system('admin');
+  const verified = await jwtVerify(token, createPublicKey({ key: jwk, format: 'jwk' }), {
+    algorithms: ['ES256'],
+  });
+  expect(verified.protectedHeader.kid).toBe(jwk.kid);
+});
+
+async function onlyKey(file: string): Promise<JWK> {
+  const { keys } = JSON.parse(await readFile(file, 'utf8')) as JSONWebKeySet;
+  const [jwk] = keys;
+  if (keys.length !== 1 || !jwk) throw new Error('not exactly one public key');
+  expect(Object.keys(jwk).filter((name) => ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k'].includes(name))).toEqual(
+    [],
+  );
+  return jwk;
+}
 
 it('replaces a file that others could read by one that they cannot', async () => {
   const file = join(folder, 'config.json');

@@ -2,6 +2,7 @@ import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { openTokenRoot, PLATFORM } from '@bulkhead/runtime/token-keys';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 
 /** Paths of every key of an installation. Who may read which is in docs/security-model.md. */
@@ -12,9 +13,9 @@ export interface KeyFiles {
   readonly envelopeSigning: string;
   /** JWKS with the public half. Hosts. */
   readonly envelopePublic: string;
-  /** RSA, PKCS#8: signs Temporal tokens. Control only. */
+  /** 32 random bytes, base64: root of the keys that sign Temporal tokens. Control only. */
   readonly temporalSigning: string;
-  /** JWKS that the Temporal server reads. */
+  /** JWKS that the Temporal server reads; the control process keeps it up to date. */
   readonly temporalJwks: string;
   /** Passwords of the two database logins. */
   readonly appPassword: string;
@@ -29,18 +30,16 @@ export async function ensureKeys(folder: string): Promise<KeyFiles> {
     master: at('master.key'),
     envelopeSigning: at('envelope-signing.pem'),
     envelopePublic: at('envelope-public.json'),
-    temporalSigning: at('temporal-signing.pem'),
-    temporalJwks: at('temporal-jwks.json'),
+    temporalSigning: at('temporal-root.key'),
+    temporalJwks: at('temporal-token-keys.json'),
     appPassword: at('database-app.password'),
     controlPassword: at('database-control.password'),
   };
   await once(files.master, () => randomBytes(32).toString('base64'));
   await once(files.envelopeSigning, () => pem(generateKeyPairSync('ed25519').privateKey));
-  await once(files.temporalSigning, () =>
-    pem(generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey),
-  );
-  await once(files.envelopePublic, () => jwks(files.envelopeSigning, 'EdDSA'));
-  await once(files.temporalJwks, () => jwks(files.temporalSigning, 'RS256'));
+  await once(files.temporalSigning, () => randomBytes(32).toString('base64'));
+  await once(files.envelopePublic, () => jwks(files.envelopeSigning));
+  await once(files.temporalJwks, () => firstTokenKey(files.temporalSigning));
   await once(files.appPassword, () => randomBytes(24).toString('base64url'));
   await once(files.controlPassword, () => randomBytes(24).toString('base64url'));
   return files;
@@ -73,7 +72,13 @@ export async function once(path: string, make: () => string | Promise<string>): 
 
 const pem = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-async function jwks(signingFile: string, alg: 'EdDSA' | 'RS256'): Promise<string> {
+async function jwks(signingFile: string): Promise<string> {
   const jwk = await exportJWK(createPublicKey(await readFile(signingFile)));
-  return JSON.stringify({ keys: [{ ...jwk, kid: await calculateJwkThumbprint(jwk), alg, use: 'sig' }] });
+  return JSON.stringify({
+    keys: [{ ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'EdDSA', use: 'sig' }],
+  });
 }
+
+/** The platform's first key: with a token of it the control process reaches a server that knows no other yet. */
+const firstTokenKey = (rootFile: string): string =>
+  JSON.stringify({ keys: [openTokenRoot(rootFile).key(PLATFORM, 1).jwk] });

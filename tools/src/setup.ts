@@ -31,17 +31,22 @@ interface Places {
 const superuserPassword = (places: Places): string =>
   join(places.installation, 'keys', 'database-superuser.password');
 
+/** A volume of its own: the control process writes it, the Temporal server reads it. */
+const publishedKeys = (places: Places): string => join(places.installation, 'temporal-keys', 'keys.json');
+
 async function keys(places: Places): Promise<void> {
   const made = await ensureKeys(join(places.installation, 'keys'));
   const passwordFile = superuserPassword(places);
   await once(passwordFile, () => randomBytes(24).toString('base64url'));
   const password = await readFile(passwordFile, 'utf8');
-  await mkdir(join(places.installation, 'tokens'), { recursive: true });
+  for (const reader of ['api', 'hosts'])
+    await mkdir(join(places.installation, 'tokens', reader), { recursive: true });
 
   const hand = (service: string, name: string, content: string): Promise<void> =>
     writePrivate(join(places.handout, service, name), content);
   await hand('temporal', 'pgpass', `*:*:*:*:${password}\n`); // base64url: nothing to escape
-  await hand('temporal', 'jwks.json', await readFile(made.temporalJwks, 'utf8'));
+  // once: from then on the control process keeps it
+  await once(publishedKeys(places), () => readFile(made.temporalJwks, 'utf8'));
   await hand('postgres', 'superuser.password', password);
   // PostgreSQL's image has a user of its own, which joins our group
   await chmod(join(places.handout, 'postgres'), 0o750);
@@ -62,7 +67,7 @@ async function install(places: Places): Promise<void> {
 
   const configs = await writeConfigFiles({
     dataDir: places.installation,
-    keys: asOwn(made, places.own),
+    keys: { ...asOwn(made, places.own), temporalJwks: publishedKeys(places) },
     ownerUrl,
     temporal: {
       address: `${SERVICES.temporal.host}:${SERVICES.temporal.port}`,
@@ -94,7 +99,6 @@ function asOwn(made: KeyFiles, own: string): KeyFiles {
     envelopeSigning: at(made.envelopeSigning),
     envelopePublic: at(made.envelopePublic),
     temporalSigning: at(made.temporalSigning),
-    temporalJwks: at(made.temporalJwks),
   };
 }
 

@@ -3,12 +3,14 @@ import type { ControlDb } from '@bulkhead/prisma/control';
 
 export { createOperator, createOperatorKey, listOperators, revokeOperator } from './control/operators.js';
 export type { Operator } from './control/operators.js';
+export { createTokenKeys, orderTokenKeys, revokeTokenKeys, tokenKeysInUse } from './control/token-keys.js';
+export type { KeyOwner, LiveKey, TokenKeyPorts } from './control/token-keys.js';
 
 /** What provisioning needs from the outside; apps/worker binds it to Temporal and to the token folder. */
 export interface LifecyclePorts {
   /** Registers the tenant's namespace and search attributes; done before is a success. */
   ensureNamespace(tenantId: TenantId): Promise<void>;
-  /** Writes fresh tokens for the tenant's hosts and readers. */
+  /** Resolves when the tenant has a key that the server accepts, and every live host a token. */
   issueTokens(tenantId: TenantId): Promise<void>;
 }
 
@@ -25,8 +27,6 @@ export interface Lifecycle {
   provisionOnce(): Promise<{ activated: number; failed: number }>;
   /** Meets the outside again for tenants that are active already: after a start, the server may be another one. */
   reconcileOnce(): Promise<{ done: number; failed: number }>;
-  /** Fresh tokens for every active tenant. */
-  renewTokensOnce(): Promise<{ done: number; failed: number }>;
 }
 
 const ACTIVATE = `
@@ -80,6 +80,5 @@ export function createLifecycle({ control, log, ensureNamespace, issueTokens }: 
       return { activated: done, failed };
     },
     reconcileOnce: async () => forEach(await tenants('active'), prepare),
-    renewTokensOnce: async () => forEach(await tenants('active'), issueTokens),
   };
 }

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { CHANNELS, tenantId } from '@bulkhead/contract';
+import { CHANNELS } from '@bulkhead/contract';
 import { createSealer } from '@bulkhead/journal/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { createCloseWatcher, createDispatcher } from '@bulkhead/runs/control';
@@ -7,14 +8,14 @@ import { openConnection } from '@bulkhead/runtime/client';
 import { loadControlConfig } from '@bulkhead/runtime/config';
 import type { ControlConfig } from '@bulkhead/runtime/config';
 import { createServerCheck } from '@bulkhead/runtime/server-check';
-import { createTokenMinter, createTokenWriter } from '@bulkhead/runtime/tokens';
 import { createLifecycle } from '@bulkhead/tenancy/control';
 import { createAdminToken } from './control/admin-token.js';
 import { createHostFencer } from './control/host-fencer.js';
 import { ensureNamespace } from './control/namespaces.js';
+
 import { createRunsInTemporal } from './control/temporal-runs.js';
 import { createRunControlInTemporal } from './control/temporal-runs-control.js';
-import { createTokenIssuer, TOKEN_RENEWAL_MS, TOKEN_TTL_SECONDS } from './control/token-issuer.js';
+import { createTokenService } from './control/token-service.js';
 import { createWakeup, idleAfter, runLoop } from './loop.js';
 import { runMain } from './main-process.js';
 import type { Running } from './main-process.js';
@@ -25,26 +26,22 @@ import { watchServer } from './server-watch.js';
  * tokens and fences hosts. One at a time is enough; two do no harm, for every step is a claim in the database.
  */
 async function start(config: ControlConfig, log: Logger, fatal: (reason: string) => never): Promise<Running> {
-  const minter = createTokenMinter({
-    signingKeyPath: config.keys.temporalSigning,
-    ttlSeconds: TOKEN_TTL_SECONDS,
-  });
-  const { address, tls } = config.temporal;
-  const server = createServerCheck({
-    address,
-    tls,
-    ...(config.temporal.apiKeyFile === undefined
-      ? { foreignToken: () => minter.tenant(SOMEBODY, 'write') }
-      : {}),
-    allowOpen: !config.temporal.enforcesTokens,
-    log,
-  });
-  await server.checkOnce(); // before anything is opened that a refusal would have to close
   const control = openControlDoor({
     ...config.database,
     onError: (error) => log.warn({ error }, 'a database connection broke'),
   });
-  const adminToken = createAdminToken(config.temporal, minter, () => performance.now());
+  const { address, tls, apiKeyFile, enforcesTokens } = config.temporal;
+  // one needs the other: keys are proven on the connection, which carries a token of such a key
+  const tokens = createTokenService({ config, control, log, connection: () => connection });
+  const server = createServerCheck({
+    address,
+    tls,
+    ...(apiKeyFile === undefined ? { foreignToken: tokens.foreign } : {}),
+    allowOpen: !enforcesTokens,
+    log,
+  });
+  await server.checkOnce();
+  const adminToken = createAdminToken(config.temporal, tokens, () => performance.now());
   const connection = openConnection({
     address,
     tls,
@@ -54,14 +51,13 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
     },
   });
   const temporal = { ...createRunsInTemporal(connection), ...createRunControlInTemporal(connection) };
-  const tokens = createTokenIssuer(minter, createTokenWriter({ dir: config.temporal.tokensDir }));
   const watcher = createCloseWatcher({ control, temporal, log });
   const dispatcher = createDispatcher({ control, temporal, log, onStarted: (run) => watcher.watch(run) });
   const lifecycle = createLifecycle({
     control,
     log,
     ensureNamespace: (tenantId) => ensureNamespace(connection, tenantId),
-    issueTokens: (tenantId) => tokens.tenant(tenantId),
+    issueTokens: (tenantId) => tokens.untilIssued(tenantId, (ms) => sleep(ms)),
   });
   const sealer = createSealer({
     control,
@@ -72,9 +68,13 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
   const stop = new AbortController();
   const outbox = createWakeup();
   const tenants = createWakeup();
+  const assignments = createWakeup();
   const stopListening = [
     await control.listen(CHANNELS.outbox, () => outbox.notify()),
-    await control.listen(CHANNELS.tenants, () => tenants.notify()),
+    await control.listen(CHANNELS.tenants, () => {
+      tenants.notify();
+      assignments.notify();
+    }),
   ];
   const loop = (
     name: string,
@@ -112,11 +112,13 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
     ),
     loop(
       'tokens',
-      TOKEN_RENEWAL_MS,
-      untilDone(async () => {
-        await tokens.system();
-        return lifecycle.renewTokensOnce();
-      }),
+      Math.min(TOKENS_MS, config.temporal.tokenTtlSeconds * 200),
+      async () => {
+        if ((await tokens.syncOnce()).waiting === 0) return 'idle';
+        await sleep(ACCEPTED_EVERY_MS);
+        return 'busy';
+      },
+      assignments,
     ),
     loop(
       'fence',
@@ -138,8 +140,10 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
   };
 }
 
-/** Whose token must open nothing of anybody else's; such a tenant need not exist. */
-const SOMEBODY = tenantId('somebody');
+/** Hints make it quicker; a token is replaced when half of its life is over. */
+const TOKENS_MS = 5_000;
+/** The server reads its keys once a second. */
+const ACCEPTED_EVERY_MS = 200;
 const RECONCILE_MS = 3_600_000;
 
 /** Tenants that were not ready make the loop come back soon, with backoff, not after its long pause. */

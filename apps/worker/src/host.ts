@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { HostId } from '@bulkhead/contract';
 import { openTenantDoor } from '@bulkhead/prisma/tenant';
@@ -57,7 +58,11 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
 
   const line = composeHost(config, { door, pulse, hostId });
   const verifier = createEnvelopeVerifier(config.keys.envelopePublic);
-  const tokens = openTokenSource(config.temporal);
+  const { tokensDir } = config.temporal;
+  const tokens = openTokenSource({
+    ...config.temporal,
+    ...(tokensDir === undefined ? {} : { tokensDir: join(tokensDir, hostId) }),
+  });
   const fleet = createFleet({
     tokens,
     log,

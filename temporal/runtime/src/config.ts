@@ -18,7 +18,7 @@ const temporal = {
   tls: z.boolean().optional(),
   /** Token of a server that is not ours: one for all tenants. */
   apiKeyFile: path.optional(),
-  /** Folder with one token per tenant and role; its file names are also the host's list of tenants. */
+  /** Control: `api/` and `hosts/<id>/` in it. API: its own folder. Host: the folder of all hosts' folders. The file names are also the host's list of tenants. */
   tokensDir: path.optional(),
   uiAddress: z.string().min(1).max(300).optional(),
   /** false allows a server that lets calls without a token in, with a warning at each start: for development only. */
@@ -103,8 +103,19 @@ export const HostConfigSchema = z.strictObject({
 export const ControlConfigSchema = z.strictObject({
   role: z.literal('control'),
   database: Database,
-  temporal: z.strictObject({ ...temporal, tokensDir: path }),
-  keys: z.strictObject({ temporalSigning: path, envelopeSigning: path }),
+  temporal: z.strictObject({
+    ...temporal,
+    tokensDir: path,
+    /** Life of a token; each is replaced when half of it is over. A host outlives a control process that is away by this. */
+    tokenTtlSeconds: z.int().min(2).max(3_600).default(600),
+  }),
+  keys: z.strictObject({
+    /** Root secret of the keys that sign Temporal tokens. */
+    temporalSigning: path,
+    /** The file from which the server reads their public halves; none for a server that is not ours. */
+    temporalJwks: path.optional(),
+    envelopeSigning: path,
+  }),
   log: Log,
 });
 

@@ -1,33 +1,59 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createPublicKey, randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { calculateJwkThumbprint, exportJWK, jwtVerify } from 'jose';
+import { jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
-import { createFileTokenSource, createTokenMinter, createTokenWriter, openTokenSource } from './tokens.js';
+import { openTokenRoot, PLATFORM } from './token-keys.js';
+import {
+  createFileTokenSource,
+  createKeyedMinter,
+  createTokenMinter,
+  createTokenWriter,
+  openTokenSource,
+} from './tokens.js';
 
 const ACME = tenantId('acme');
 let folder: string;
 let signingKeyPath: string;
-const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'tokens-'));
-  signingKeyPath = join(folder, 'key.pem');
-  writeFileSync(signingKeyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }));
+  signingKeyPath = join(folder, 'root.key');
+  writeFileSync(signingKeyPath, randomBytes(32).toString('base64'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('the minter', () => {
   it('gives a tenant exactly one permission, in its own namespace, for the time asked', async () => {
     const minter = createTokenMinter({ signingKeyPath, ttlSeconds: 60 });
+    const key = openTokenRoot(signingKeyPath).key(PLATFORM, 1);
+    const publicKey = createPublicKey({ key: key.jwk, format: 'jwk' });
     const { payload, protectedHeader } = await jwtVerify(minter.tenant(ACME, 'write'), publicKey, {
-      algorithms: ['RS256'],
+      algorithms: ['ES256'],
     });
     expect(payload).toMatchObject({ sub: 'tenant:acme', permissions: ['tnt-acme:write'] });
     expect((payload.exp ?? 0) - (payload.iat ?? 0)).toBe(60);
-    expect(protectedHeader.kid).toBe(await calculateJwkThumbprint(await exportJWK(publicKey)));
+    expect(protectedHeader.kid).toBe(key.kid);
+  });
+
+  it("signs a tenant's tokens with the tenant's own key and names who holds them", () => {
+    const root = openTokenRoot(signingKeyPath);
+    const minter = createKeyedMinter({ keyOf: (owner) => root.key(owner, 7), ttlSeconds: 60 });
+    const decoded = (token: string): unknown[] =>
+      token
+        .split('.')
+        .slice(0, 2)
+        .map((text) => JSON.parse(Buffer.from(text, 'base64url').toString()) as unknown);
+    expect(decoded(minter.tenant(ACME, 'write', 'host:h-1'))).toMatchObject([
+      { kid: root.key(ACME, 7).kid },
+      { sub: 'host:h-1' },
+    ]);
+    expect(decoded(minter.system('admin'))).toMatchObject([
+      { kid: root.key(PLATFORM, 7).kid },
+      { sub: 'control' },
+    ]);
   });
 
   it('refuses a tenant that would smuggle in another permission', () => {
@@ -70,6 +96,32 @@ describe('token files', () => {
     await writer.tenant(ACME, 'write', 'two');
     await vi.waitFor(() => expect(changed).toHaveBeenCalled());
     stop();
+  });
+
+  it('tell a reader that came before the folder', async () => {
+    const parent = join(folder, 'parent');
+    mkdirSync(parent);
+    const dir = join(parent, 'later');
+    const changed = vi.fn<() => void>();
+    const stop = createFileTokenSource({ dir }).onChange(changed);
+    const writer = createTokenWriter({ dir });
+    await writer.tenant(ACME, 'write', 'one');
+    await vi.waitFor(() => expect(changed).toHaveBeenCalled());
+    changed.mockClear();
+    await writer.tenant(ACME, 'write', 'two');
+    await vi.waitFor(() => expect(changed).toHaveBeenCalled());
+    stop();
+  });
+
+  it('that are taken away are gone for whoever reads them', async () => {
+    const dir = join(folder, 'removed');
+    const writer = createTokenWriter({ dir });
+    await writer.tenant(ACME, 'write', 'one');
+    await writer.remove(ACME, 'write');
+    await writer.remove(ACME, 'write');
+    const source = createFileTokenSource({ dir });
+    expect(await source.tenants('write')).toEqual([]);
+    await expect(source.get(ACME, 'write')).rejects.toMatchObject({ code: 'TEMPORAL_UNAVAILABLE' });
   });
 
   it('of a foreign server are one token for everybody, and the folder still lists the tenants', async () => {

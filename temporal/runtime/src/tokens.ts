@@ -1,10 +1,12 @@
-import { createHash, createPrivateKey, createPublicKey, randomBytes, sign } from 'node:crypto';
-import { readFileSync, watch } from 'node:fs';
-import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { existsSync, watch } from 'node:fs';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { BulkheadError, placementOf, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import type { TemporalConfig } from './config.js';
+import { openTokenRoot, PLATFORM } from './token-keys.js';
+import type { TokenKey, TokenOwner } from './token-keys.js';
 
 /**
  * Temporal tokens. The control process alone mints them and leaves them in a folder; hosts and API only read. A token
@@ -15,46 +17,50 @@ export type TokenRole = 'read' | 'write';
 
 export interface TokenMinter {
   /** One namespace, one role. Polling and completing tasks need `write` (the server's role `worker` opens nothing). */
-  tenant(tenantId: TenantId, role: TokenRole): string;
+  tenant(tenantId: TenantId, role: TokenRole, holder?: string): string;
   /** The whole cluster: `admin` stays in the control process's memory, `read` is for Temporal UI's three reads. */
   system(role: 'read' | 'admin'): string;
 }
 
 /**
- * @param options.signingKeyPath RSA private key, PKCS#8 PEM; the server reads the public half.
+ * @param options.keyOf the key that signs an owner's tokens now; @throws when the owner has none, so nothing is minted.
  * @param options.ttlSeconds how long a token opens anything; the server refuses it afterwards.
  */
+export function createKeyedMinter(options: {
+  readonly keyOf: (owner: TokenOwner) => Pick<TokenKey, 'sign'>;
+  readonly ttlSeconds: number;
+  readonly nowMs?: () => number;
+}): TokenMinter {
+  const mint = (owner: TokenOwner, sub: string, permission: string): string => {
+    const iat = Math.floor((options.nowMs ?? Date.now)() / 1000);
+    return options.keyOf(owner).sign({ sub, permissions: [permission], iat, exp: iat + options.ttlSeconds });
+  };
+  return {
+    tenant(tenantId, role, holder = `tenant:${tenantId}`) {
+      const { namespace } = placementOf(parseTenantId(tenantId));
+      return mint(tenantId, holder, `${namespace}:${role}`);
+    },
+    system: (role) => mint(PLATFORM, 'control', `temporal-system:${role}`),
+  };
+}
+
+/** A minter on the platform's first key alone, which the launcher publishes: for what has no database to ask. */
 export function createTokenMinter(options: {
   readonly signingKeyPath: string;
   readonly ttlSeconds: number;
   readonly nowMs?: () => number;
 }): TokenMinter {
-  const key = createPrivateKey(readFileSync(options.signingKeyPath));
-  if (key.asymmetricKeyType !== 'rsa') {
-    throw new BulkheadError('WORKER_MISCONFIGURED', {
-      internal: `${options.signingKeyPath} is not an RSA key`,
-    });
-  }
-  const { e = '', n = '' } = createPublicKey(key).export({ format: 'jwk' });
-  const kid = createHash('sha256').update(`{"e":"${e}","kty":"RSA","n":"${n}"}`).digest('base64url');
-  const header = part({ alg: 'RS256', typ: 'JWT', kid });
-  const mint = (sub: string, permission: string): string => {
-    const iat = Math.floor((options.nowMs ?? Date.now)() / 1000);
-    const signed = `${header}.${part({ sub, permissions: [permission], iat, exp: iat + options.ttlSeconds })}`;
-    return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`;
-  };
-  return {
-    tenant: (tenantId, role) =>
-      mint(`tenant:${tenantId}`, `${placementOf(parseTenantId(tenantId)).namespace}:${role}`),
-    system: (role) => mint('control', `temporal-system:${role}`),
-  };
+  const key = openTokenRoot(options.signingKeyPath).key(PLATFORM, 1);
+  return createKeyedMinter({ ...options, keyOf: () => key });
 }
-
-const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 export interface TokenWriter {
   tenant(tenantId: TenantId, role: TokenRole, token: string): Promise<void>;
   system(role: 'read', token: string): Promise<void>;
+  /** Takes the tenant's token away; one that is gone already is fine. */
+  remove(tenantId: TenantId, role: TokenRole): Promise<void>;
+  /** Tenants whose token of the role lies in the folder. */
+  tenants(role: TokenRole): Promise<TenantId[]>;
 }
 
 /** Writes token files, mode 0600, each all or nothing: a reader never sees half a token. */
@@ -68,6 +74,8 @@ export function createTokenWriter({ dir }: { readonly dir: string }): TokenWrite
   return {
     tenant: (tenantId, role, token) => write(fileOf(parseTenantId(tenantId), role), token),
     system: (_role, token) => write(SYSTEM_FILE, token),
+    remove: (tenantId, role) => rm(join(dir, fileOf(parseTenantId(tenantId), role)), { force: true }),
+    tenants: (role) => tenantsIn(dir, role),
   };
 }
 
@@ -93,13 +101,7 @@ export function createFileTokenSource({ dir }: { readonly dir: string }): TokenS
   return {
     get: (tenantId, role) => read(fileOf(parseTenantId(tenantId), role)),
     system: () => read(SYSTEM_FILE),
-    tenants: async (role) => {
-      const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return []; // nobody was provisioned yet
-        throw error;
-      });
-      return names.flatMap((name) => tenantOf(name, role) ?? []);
-    },
+    tenants: (role) => tenantsIn(dir, role),
     onChange: (listener) => watchFolder(dir, listener),
   };
 }
@@ -134,6 +136,14 @@ export function openTokenSource(config: TemporalConfig): TokenSource {
 const SYSTEM_FILE = '_system.read.jwt';
 const fileOf = (tenantId: TenantId, role: TokenRole): string => `${tenantId}.${role}.jwt`;
 
+async function tenantsIn(dir: string, role: TokenRole): Promise<TenantId[]> {
+  const names = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []; // nobody was provisioned yet
+    throw error;
+  });
+  return names.flatMap((name) => tenantOf(name, role) ?? []);
+}
+
 function tenantOf(name: string, role: TokenRole): TenantId | undefined {
   const suffix = `.${role}.jwt`;
   if (!name.endsWith(suffix)) return undefined;
@@ -144,13 +154,32 @@ function tenantOf(name: string, role: TokenRole): TenantId | undefined {
   }
 }
 
-/** A folder that does not exist yet, or vanishes, gives no hints; readers poll as well. */
+/** Watches the folder; while it does not exist, its parent. Whoever misses a hint polls as well. */
 function watchFolder(dir: string, listener: () => void): () => void {
-  try {
-    const watcher = watch(dir, { persistent: false }, () => listener());
-    watcher.on('error', () => watcher.close());
-    return () => watcher.close();
-  } catch {
-    return () => undefined;
-  }
+  let stopped = false;
+  let close = (): void => undefined;
+  const follow = (folder: string, onEvent: (name: string | null) => void): boolean => {
+    try {
+      const watcher = watch(folder, { persistent: false }, (_event, name) => onEvent(name));
+      watcher.on('error', () => watcher.close());
+      close = () => watcher.close();
+      return true;
+    } catch {
+      return false; // it does not exist
+    }
+  };
+  const attach = (): void => {
+    if (stopped || follow(dir, listener)) return;
+    follow(dirname(dir), (name) => {
+      if (name !== basename(dir) || !existsSync(dir)) return;
+      close();
+      attach();
+      listener(); // what was written before we looked
+    });
+  };
+  attach();
+  return () => {
+    stopped = true;
+    close();
+  };
 }

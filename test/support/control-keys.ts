@@ -1,0 +1,20 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inject } from 'vitest';
+
+/**
+ * Keys of a control process of a test's own. Its root of token keys is not the shared one: the processes of several
+ * tests write the key file of one server, and each knows the tenants of its own database only.
+ */
+export function controlKeys(dataDir: string): {
+  temporalSigning: string;
+  temporalJwks: string;
+  envelopeSigning: string;
+} {
+  const { keys } = inject('servers');
+  const temporalSigning = join(dataDir, 'token-root.key');
+  if (!existsSync(temporalSigning))
+    writeFileSync(temporalSigning, randomBytes(32).toString('base64'), { mode: 0o600 });
+  return { temporalSigning, temporalJwks: keys.temporalJwks, envelopeSigning: keys.envelopeSigning };
+}
