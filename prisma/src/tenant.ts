@@ -153,12 +153,15 @@ interface StoredTenantKey {
   readonly wrapped: Uint8Array;
 }
 
-/** Reads a tenant's wrapped key through its own door: the one with that id, or the active one. */
+/**
+ * Reads a tenant's wrapped key through its own door: the one with that id, or the one to seal with. Retired keys are
+ * found by id only; of a destroyed one the row is left, without its bytes.
+ */
 export function tenantKeys(
   door: Pick<TenantDoor, 'tenant'>,
 ): (tenantId: TenantId, keyId?: string) => Promise<StoredTenantKey | undefined> {
   return async (tenantId, keyId) => {
-    const where = keyId === undefined ? { state: 'active' } : { keyId };
+    const where = keyId === undefined ? { state: { not: 'retired' } } : { keyId };
     const row = await door
       .tenant(tenantId)
       .run((tx) => tx.tenantKey.findFirst({ where, orderBy: { createdAt: 'desc' } }));

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { placementOf } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
-import { openTenantClient } from '@bulkhead/runtime/client';
 import type { BenchWorld } from './world.ts';
 
 export type ArmName = 'bare' | 'governed';
@@ -11,7 +10,7 @@ export async function startChain(world: BenchWorld, name: ArmName, calls: number
   if (name === 'governed') return world.startGoverned(calls);
   const { tenant, taskQueue } = world.bare;
   const workflowId = `bare-${randomUUID()}`;
-  const client = openTenantClient(world.connection(tenant), tenant);
+  const client = world.client(tenant);
   await client.workflow.start('bareChain', { workflowId, taskQueue, args: [world.toolUrl, calls] });
   return workflowId;
 }
@@ -27,7 +26,7 @@ export interface Times {
 /** Waits for the chain's end and reads its times from its history. */
 export async function timesOf(world: BenchWorld, name: ArmName, workflowId: string): Promise<Times> {
   const tenant: TenantId = name === 'bare' ? world.bare.tenant : world.governed;
-  const client = openTenantClient(world.connection(tenant), tenant);
+  const client = world.client(tenant);
   const handle = client.workflow.getHandle(workflowId);
   await whenStarted(world, tenant, workflowId);
   await handle.result();

@@ -9,7 +9,8 @@ import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { setQuota } from '@bulkhead/quota/admin';
 import { createAcceptRun } from '@bulkhead/runs/admin';
-import { openConnection } from '@bulkhead/runtime/client';
+import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
+import { createTenantCodec, sealArgumentsWith, workerConverterOf } from '@bulkhead/runtime/codec';
 import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
@@ -21,7 +22,7 @@ import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ensureKeys, startPostgres, startProcess, writeConfigFiles } from '@bulkhead/tools/stack';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { bundleWorkflowCode } from '@temporalio/worker';
-import type { Connection } from '@temporalio/client';
+import type { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 
 /** What the figures run on: durable PostgreSQL, the built Temporal server, control and host as in production. */
@@ -30,6 +31,8 @@ export interface BenchWorld {
   readonly bare: { readonly tenant: TenantId; readonly taskQueue: string };
   readonly toolUrl: string;
   readonly connection: (tenant: TenantId) => Connection;
+  /** A client of the tenant's namespace, with its key. */
+  readonly client: (tenant: TenantId) => Client;
   /** Accepts a governed chain of `calls` calls and returns its workflow id. */
   startGoverned(calls: number): Promise<string>;
   close(): Promise<void>;
@@ -130,6 +133,7 @@ async function open(
   const bundle = join(dataDir, 'bare-bundle.js');
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(HERE, 'arms', 'bare-workflow.ts'),
+    failureConverterPath: workerConverterOf(createTenantCodec(bare, keyRing)).failureConverterPath,
     logger: quiet,
   });
   await writeFile(bundle, code);
@@ -139,7 +143,7 @@ async function open(
   const worker = await node(
     dataDir,
     'bare-worker',
-    [temporal.address, `tnt-${bare}`, taskQueue, token, bundle],
+    [temporal.address, bare, taskQueue, token, bundle, configs.host],
     onExit,
   );
   undo.push(() => worker.child.stop());
@@ -148,6 +152,7 @@ async function open(
   const signer = createEnvelopeSigner(keys.envelopeSigning);
   const acceptRun = createAcceptRun({
     signEnvelope: (envelope) => signer.sign(envelope),
+    sealArguments: sealArgumentsWith(keyRing),
     newUlid: () => newUlid(Date.now()),
     now: () => new Date(),
   });
@@ -155,17 +160,20 @@ async function open(
   undo.push(async () => {
     for (const connection of connections.values()) await connection.close();
   });
+  const connectionOf: BenchWorld['connection'] = (tenant) => {
+    const known =
+      connections.get(tenant) ??
+      openConnection({ address: temporal.address, token: () => minter.tenant(tenant, 'write') });
+    connections.set(tenant, known);
+    return known;
+  };
   return {
     governed,
     bare: { tenant: bare, taskQueue },
     toolUrl,
-    connection(tenant) {
-      const known =
-        connections.get(tenant) ??
-        openConnection({ address: temporal.address, token: () => minter.tenant(tenant, 'write') });
-      connections.set(tenant, known);
-      return known;
-    },
+    connection: connectionOf,
+    client: (tenant) =>
+      openTenantClient(connectionOf(tenant), tenant, { codec: createTenantCodec(tenant, keyRing) }),
     async startGoverned(calls) {
       const request = { agentId: agentId('chain'), idempotencyKey: newUlid(Date.now()), actor: 'key:bench' };
       const input = { ticketId: 'T-1', segments: 1, callsPerSegment: calls };

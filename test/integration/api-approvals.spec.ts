@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildApprovalId } from '@bulkhead/contract';
-import type { Json } from '@bulkhead/contract';
+import type { Json, TenantId } from '@bulkhead/contract';
+import { openSealed } from '@bulkhead/runtime/codec';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import { ACME, AGENT, field, GLOBEX, startApi } from '../support/api.js';
 import type { Answer, TestApi } from '../support/api.js';
@@ -59,13 +61,15 @@ describe('approvals', () => {
     return id;
   };
   const code = (answer: Answer): string | undefined => answer.errors?.[0]?.extensions.code;
-  const signals = async (id: string): Promise<number> =>
-    (
-      await api.database.asOwner(
-        "SELECT 1 FROM outbox WHERE kind = 'signal' AND payload->>'approvalId' = $1",
-        [id],
-      )
-    ).length;
+  /** Signals that were ordered for an approval; their arguments are sealed, so each is opened to know. */
+  const signals = async (id: string): Promise<number> => {
+    const rows = await api.database.asOwner<{ tenant: TenantId; argument: Json }>(
+      "SELECT tenant_id AS tenant, payload->'args'->0 AS argument FROM outbox WHERE kind = 'signal'",
+    );
+    const opened = rows.map(({ tenant, argument }) => openSealed(api.keyRing, tenant, argument));
+    return (await Promise.all(opened)).filter((argument) => isDeepStrictEqual(argument, { approvalId: id }))
+      .length;
+  };
 
   it('show the approver the exact arguments, which the database holds encrypted', async () => {
     const id = await pending();

@@ -5,13 +5,20 @@ import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { pino } from 'pino';
 import { agentId, tenantId, workspaceId } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
-import { openTenantDoor } from '@bulkhead/prisma/tenant';
+import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { createAcceptRun, findRun } from '@bulkhead/runs/admin';
 import type { Run } from '@bulkhead/runs/admin';
 import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
 import { createEnvelopeSigner, createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
+import {
+  createCarrierCodec,
+  createTenantCodec,
+  openSealed,
+  sealArgumentsWith,
+} from '@bulkhead/runtime/codec';
 import { createKeyRing } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
 import { createFileTokenSource, createTokenMinter } from '@bulkhead/runtime/tokens';
 import {
   closeFleetThreads,
@@ -37,6 +44,7 @@ const AGENT = agentId('chain');
 const HOST = 'test-host';
 let database: TestDatabase;
 let door: TenantDoor;
+let keyRing: KeyRing;
 let dataDir: string;
 let control: RunningMain;
 const line = scriptedLine();
@@ -52,10 +60,6 @@ const configOf = (address: string) => ({
 });
 
 async function newTenant(id: TenantId): Promise<void> {
-  const keyRing = createKeyRing({
-    masterKeyPath: inject('servers').keys.master,
-    loadTenantKey: async () => undefined,
-  });
   const db = door.tenant(id);
   await createTenant(db, keyRing, { name: id });
   await putAgent(db, {
@@ -72,6 +76,7 @@ async function accept(idempotencyKey: string, input = { ticketId: 'T-1', segment
   const signer = createEnvelopeSigner(inject('servers').keys.envelopeSigning);
   const acceptRun = createAcceptRun({
     signEnvelope: (envelope) => signer.sign(envelope),
+    sealArguments: sealArgumentsWith(keyRing),
     newUlid: () => newUlid(Date.now()),
     now: () => new Date(),
   });
@@ -92,6 +97,7 @@ async function serve(line: ScriptedLine): Promise<() => Promise<void>> {
     connection,
     bundlePath: workflowBundlePath(),
     verifier: createEnvelopeVerifier(keys.envelopePublic),
+    codec: createTenantCodec(ACME, keyRing),
     activities: line.activities,
     identity: HOST,
     maxCachedWorkflows: 20,
@@ -121,6 +127,10 @@ beforeAll(async () => {
   database = await freshDatabase();
   dataDir = await mkdtemp(join(tmpdir(), 'bulkhead-control-'));
   door = openTenantDoor({ url: database.appUrl, poolMax: 8, onError: () => undefined });
+  keyRing = createKeyRing({
+    masterKeyPath: inject('servers').keys.master,
+    loadTenantKey: tenantKeys(door),
+  });
   control = await startMain('control', dataDir, configOf(inject('servers').temporal.address));
 });
 afterAll(async () => {
@@ -157,7 +167,9 @@ describe('an accepted run', () => {
     stopServing = await serve(line);
     const id = await accept('first');
     await until(id, 'completed');
-    expect(await runOf(id)).toMatchObject({ result: { segments: 2 }, startedAt: expect.any(Date) as Date });
+    const run = await runOf(id);
+    expect(run).toMatchObject({ startedAt: expect.any(Date) as Date });
+    expect(await openSealed(keyRing, ACME, run?.result)).toMatchObject({ segments: 2 });
     expect(line.effects).toHaveLength(2);
   });
 
@@ -178,7 +190,9 @@ describe('an accepted run', () => {
   it('that somebody terminates from outside is shown as cancelled, with a sentence', async () => {
     const id = await accept('terminated', { ticketId: 'T-1', segments: 1_000 });
     await until(id, 'running');
-    await openTenantClient(admin(), ACME).workflow.getHandle(id).terminate('test');
+    await openTenantClient(admin(), ACME, { codec: createCarrierCodec(ACME) })
+      .workflow.getHandle(id)
+      .terminate('test');
     await until(id, 'cancelled');
     expect((await runOf(id))?.reason).toMatchObject({
       message: expect.stringContaining('terminated') as string,

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { toolId } from '@bulkhead/contract';
 import type { Envelope, Json } from '@bulkhead/contract';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
+import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { revokeSecret, storeSecret } from '@bulkhead/secret-broker/admin';
 import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
@@ -152,8 +153,9 @@ describe('approvals', () => {
     tools: ['desk.update'],
     approval: { approvers: ['admin'], expiresInSeconds: 600 },
   };
+  const deps = () => ({ keyRing: line.keyRing, sealArguments: sealArgumentsWith(line.keyRing) });
   const decide = (approvalId: string, over: object = {}) =>
-    decideApproval(line.db('acme'), line.keyRing, {
+    decideApproval(line.db('acme'), deps(), {
       approvalId,
       decision: 'approved',
       decidedBy: 'key:boss',
@@ -198,7 +200,7 @@ describe('approvals', () => {
       role: 'admin',
       reason: undefined,
     } as const;
-    await expect(decideApproval(line.db('globex'), line.keyRing, foreign)).rejects.toMatchObject({
+    await expect(decideApproval(line.db('globex'), deps(), foreign)).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });
     await decide(id, { decision: 'rejected', reason: 'too bold' });

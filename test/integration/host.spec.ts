@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { Json } from '@bulkhead/contract';
+import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { makeDemoTenant } from '../support/demo-tenant.js';
 import { openHostWorld } from '../support/host-world.js';
 import type { HostWorld } from '../support/host-world.js';
@@ -55,6 +56,7 @@ it('a write that a person must approve waits, and runs after the approval', asyn
     decidedBy: 'key:admin',
     role: 'admin',
     reason: 'fine',
+    args: [...(await sealArgumentsWith(world.keyRing)(tenantId, [{ approvalId: approval?.id ?? '' }]))],
   });
   expect(decided).toMatchObject({ kind: 'decided' });
   await world.until(tenantId, id, 'completed');

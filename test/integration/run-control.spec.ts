@@ -5,6 +5,7 @@ import { listJournal } from '@bulkhead/journal/admin';
 import { findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
 import type { RunAction, RunRequestView } from '@bulkhead/runs/admin';
 import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
+import { createCarrierCodec } from '@bulkhead/runtime/codec';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { makeDemoTenant } from '../support/demo-tenant.js';
 import { openHostWorld } from '../support/host-world.js';
@@ -122,13 +123,13 @@ describe('a run that people control', () => {
       const id = await world.accept(acme, 'long-chain', { ticketId: 'T-1001', segments: 2 });
       await world.until(acme, id, 'completed');
       const effects = await world.services.effects();
-      const first = await findRun(world.door.tenant(acme), id);
+      const first = await world.runOf(acme, id);
       await ask(acme, id, { kind: 'reset', point: { to } }, 'once');
       const again = await findRun(world.door.tenant(acme), id);
       expect(again).toMatchObject({ state: 'running', finishedAt: undefined });
       await world.until(acme, id, 'completed');
       expect(await ask(acme, id, { kind: 'reset', point: { to } }, 'once')).toEqual({ created: false });
-      expect((await findRun(world.door.tenant(acme), id))?.result).toEqual(first?.result);
+      expect((await world.runOf(acme, id))?.result).toEqual(first?.result);
       expect(await world.services.effects()).toEqual(effects);
       expect(await requestsOf(acme, id)).toMatchObject([{ kind: 'reset', failure: undefined }]);
       expect(await changesOf(acme, id)).toEqual(['run_reset requested', 'run_reset done']);
@@ -199,7 +200,9 @@ describe('a run that people control', () => {
 describe('what is done to a run from outside', () => {
   it.each(['terminate', 'cancel'] as const)('%s is noticed, shown and journalled', async (kind) => {
     const id = await waiting();
-    const handle = openTenantClient(admin(), globex).workflow.getHandle(id);
+    const handle = openTenantClient(admin(), globex, {
+      codec: createCarrierCodec(globex),
+    }).workflow.getHandle(id);
     await (kind === 'cancel' ? handle.cancel() : handle.terminate('somebody’s secret reason'));
     await world.until(globex, id, 'cancelled');
     const run = await findRun(world.door.tenant(globex), id);

@@ -85,8 +85,7 @@ describe('a run', () => {
 
 /** The result of the newest execution under the id. */
 async function openedAgain(tenant: TenantWorld, workflowId: string): Promise<void> {
-  const { openTenantClient } = await import('@bulkhead/runtime/client');
-  await openTenantClient(tenant.connection, tenant.tenantId).workflow.getHandle(workflowId).result();
+  await tenant.client().workflow.getHandle(workflowId).result();
 }
 
 describe('an attacker who can start workflows in a tenant’s namespace', () => {

@@ -11,7 +11,7 @@ import type { TenantId, TenantPlacement } from '@bulkhead/contract';
 import { openConnection } from '@bulkhead/runtime/client';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
-import { CommandType, complete, isRefusal, payloadsOf, takeTask } from '../support/raw-temporal.js';
+import { CommandType, complete, isRefusal, takeTask } from '../support/raw-temporal.js';
 import type { Command } from '../support/raw-temporal.js';
 import { scriptedLine } from '../support/scripted-line.js';
 import { openTenantWorld } from '../support/tenant-world.js';
@@ -122,7 +122,6 @@ const COMMANDS: Record<string, (victim: Victim) => Command> = {
       workflowId: `evil-${randomUUID()}`,
       workflowType: { name: 'longChain' },
       taskQueue: { name: taskQueue },
-      input: payloadsOf({}),
     },
   }),
   'signal a run': (victim) => ({

@@ -4,7 +4,6 @@ import { pino } from 'pino';
 import { inject } from 'vitest';
 import { ACTIVITIES, childWorkflowId, placementOf } from '@bulkhead/contract';
 import type { RunId } from '@bulkhead/contract';
-import { openTenantClient } from '@bulkhead/runtime/client';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { forgeriesFor } from '../support/envelope-forgeries.js';
 import type { Forgery } from '../support/envelope-forgeries.js';
@@ -59,7 +58,7 @@ const SURFACES: Record<string, Surface> = {
         activityType: { name: ACTIVITIES.toolGateway },
         taskQueue: { name: placementOf(world.tenantId).taskQueue },
         header: headerOf(forge(runId)),
-        input: payloadsOf({ toolId: 'webhook.post', args: {}, segment: 0, n: 0 }),
+        input: await payloadsOf(world.codec, { toolId: 'webhook.post', args: {}, segment: 0, n: 0 }),
       },
     });
     return activityEndOf(world, runId);
@@ -75,7 +74,7 @@ const SURFACES: Record<string, Surface> = {
         workflowType: { name: 'longChain' },
         taskQueue: { name: placementOf(world.tenantId).taskQueue },
         header: headerOf(forge(runId)),
-        input: payloadsOf(START),
+        input: await payloadsOf(world.codec, START),
       },
     });
     return endOf(world, workflowId);
@@ -88,7 +87,7 @@ const SURFACES: Record<string, Surface> = {
         workflowType: { name: 'longChain' },
         taskQueue: { name: placementOf(world.tenantId).taskQueue },
         header: headerOf(forge(runId)),
-        input: payloadsOf(START),
+        input: await payloadsOf(world.codec, START),
       },
     });
     return endOf(world, runId);
@@ -152,7 +151,7 @@ async function startForged(
     workflowType: { name: 'longChain' },
     taskQueue: { name: taskQueue },
     requestId: randomUUID(),
-    input: payloadsOf(START),
+    input: await payloadsOf(world.codec, START),
     header: headerOf(envelope),
     ...(retryPolicy === undefined ? {} : { retryPolicy }),
   });
@@ -165,7 +164,7 @@ async function command(world: TenantWorld, runId: RunId, given: Command): Promis
 }
 
 async function endOf(world: TenantWorld, workflowId: string): Promise<string> {
-  const client = openTenantClient(world.connection, world.tenantId);
+  const client = world.client();
   // a child appears a moment after its parent's command
   for (let tries = 0; ; tries += 1) {
     try {

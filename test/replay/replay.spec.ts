@@ -5,11 +5,10 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { buildApprovalId, SIGNALS, tenantId } from '@bulkhead/contract';
 import type { CallAnswer, Json } from '@bulkhead/contract';
-import { openTenantClient } from '@bulkhead/runtime/client';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
-import { replay } from '../support/replay.js';
-import type { Recorded } from '../support/replay.js';
+import { replay, replayKeysOf } from '../support/replay.js';
+import type { Recorded, ReplayKeys } from '../support/replay.js';
 import { scriptedLine } from '../support/scripted-line.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
@@ -40,11 +39,13 @@ afterAll(async () => {
   await closeFleetThreads();
 });
 
+const keysOf = (): ReplayKeys => replayKeysOf(tenant.keys, tenant.tenantId);
+
 async function record(workflow: string, input: Json, approve: boolean): Promise<void> {
   const handle = await tenant.start(workflow, input);
   if (approve) await handle.signal(SIGNALS.approvalDecided, { approvalId });
   await handle.result();
-  const client = openTenantClient(tenant.connection, tenant.tenantId);
+  const client = tenant.client();
   for (const runId of new Set([handle.firstExecutionRunId, undefined])) {
     const history = await client.workflow.getHandle(handle.workflowId, runId).fetchHistory();
     recorded.push({ workflowId: handle.workflowId, history });
@@ -53,7 +54,7 @@ async function record(workflow: string, input: Json, approve: boolean): Promise<
 
 it('replaying every finished history makes no outside call and reaches the same commands', async () => {
   for (const one of recorded)
-    expect(await replay([one])).toEqual([{ workflowId: one.workflowId, error: null }]);
+    expect(await replay([one], keysOf())).toEqual([{ workflowId: one.workflowId, error: null }]);
 });
 
 it('a workflow that was changed incompatibly is noticed: the check can fail', async () => {
@@ -65,7 +66,7 @@ it('a workflow that was changed incompatibly is noticed: the check can fail', as
     expect(code).toContain(recall);
     await writeFile(changed, code.replaceAll(recall, "{ kind: 'ok', value: null }"));
     const [triage] = recorded;
-    const [result] = await replay(triage ? [triage] : [], changed);
+    const [result] = await replay(triage ? [triage] : [], keysOf(), changed);
     expect(result?.error).toMatch(/Determinism/i);
   } finally {
     await rm(folder, { recursive: true });

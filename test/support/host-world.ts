@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, vi } from 'vitest';
 import { agentId } from '@bulkhead/contract';
-import type { Json, RunId, TenantId } from '@bulkhead/contract';
+import type { Json, RunId, RunState, TenantId } from '@bulkhead/contract';
 import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { createAcceptRun, findRun } from '@bulkhead/runs/admin';
-import type { Run } from '@bulkhead/runs/admin';
+import { openSealed, sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
@@ -33,7 +33,8 @@ export interface HostWorld {
   startHost(): Promise<RunningMain>;
   /** Accepts a run as the API would. */
   accept(tenantId: TenantId, agent: string, input: Json): Promise<RunId>;
-  runOf(tenantId: TenantId, id: RunId): Promise<Run | undefined>;
+  /** The run as the API shows it: its result opened. */
+  runOf(tenantId: TenantId, id: RunId): Promise<{ state: RunState; result: Json } | undefined>;
   until(tenantId: TenantId, id: RunId, state: string, timeoutMs?: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -68,11 +69,16 @@ export async function openHostWorld(options: {
   const signer = createEnvelopeSigner(keys.envelopeSigning);
   const acceptRun = createAcceptRun({
     signEnvelope: (envelope) => signer.sign(envelope),
+    sealArguments: sealArgumentsWith(keyRing),
     newUlid: () => newUlid(Date.now()),
     now: () => new Date(),
   });
-  const runOf = (tenantId: TenantId, id: RunId): Promise<Run | undefined> =>
-    findRun(door.tenant(tenantId), id);
+  const runOf: HostWorld['runOf'] = async (tenantId, id) => {
+    const run = await findRun(door.tenant(tenantId), id);
+    if (!run) return undefined;
+    const result = run.result === null ? null : await openSealed(keyRing, tenantId, run.result);
+    return { state: run.state, result };
+  };
   return {
     database,
     door,

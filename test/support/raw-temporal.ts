@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { defaultPayloadConverter } from '@temporalio/client';
 import type { Connection } from '@temporalio/client';
+import type { PayloadCodec } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import { ENVELOPE_HEADER } from '@bulkhead/contract';
 
@@ -9,8 +10,9 @@ import { ENVELOPE_HEADER } from '@bulkhead/contract';
 export type Command = temporal.api.command.v1.ICommand;
 export const { CommandType, EventType } = temporal.api.enums.v1;
 
-export const payloadsOf = (...values: unknown[]) => ({
-  payloads: values.map((value) => defaultPayloadConverter.toPayload(value)),
+/** Arguments as the holder of a tenant's key seals them: refused for something else, they prove nothing of the envelope. */
+export const payloadsOf = async (codec: Pick<PayloadCodec, 'encode'>, ...values: unknown[]) => ({
+  payloads: await codec.encode(values.map((value) => defaultPayloadConverter.toPayload(value))),
 });
 
 /** A header as a client writes it; undefined leaves the envelope out. */

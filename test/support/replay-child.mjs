@@ -1,22 +1,34 @@
-// Replays every history of a folder (`<workflowId, URL encoded>.bin`, protobuf) on the prebuilt bundle; one JSON line each.
+// Replays every history of a folder (`<workflowId, URL encoded>.bin`, protobuf) on the prebuilt bundle, opened with the key of
+// a file; one JSON line each.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import proto from '@temporalio/proto';
+import { createTenantCodec, workerConverterOf } from '@bulkhead/runtime/codec';
+import { createKeyRing } from '@bulkhead/runtime/keys';
 
-const [folder, bundle] = process.argv.slice(2);
+const [folder, bundle, keyFile] = process.argv.slice(2);
+const { tenantId, masterKeyPath, keyId, wrapped } = JSON.parse(readFileSync(keyFile, 'utf8'));
+const keyRing = createKeyRing({
+  masterKeyPath,
+  loadTenantKey: async () => ({ keyId, wrapped: Buffer.from(wrapped, 'base64') }),
+});
 Runtime.install({
   logger: new DefaultLogger('ERROR'),
   workerHeartbeatInterval: 0,
   // stdout carries the results
   telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
 });
-const histories = readdirSync(folder).map((name) => ({
+const names = readdirSync(folder).filter((name) => name.endsWith('.bin'));
+const histories = names.map((name) => ({
   workflowId: decodeURIComponent(name.replace(/\.bin$/, '')),
   history: proto.temporal.api.history.v1.History.decode(readFileSync(join(folder, name))),
 }));
 for await (const { workflowId, error } of Worker.runReplayHistories(
-  { workflowBundle: { codePath: bundle } },
+  {
+    workflowBundle: { codePath: bundle },
+    dataConverter: workerConverterOf(createTenantCodec(tenantId, keyRing)),
+  },
   histories,
 )) {
   console.log(JSON.stringify({ workflowId, error: error ? `${error.name}: ${error.message}` : null }));

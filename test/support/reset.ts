@@ -3,6 +3,7 @@ import type { Connection } from '@temporalio/client';
 import { placementOf } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { openTenantClient } from '@bulkhead/runtime/client';
+import { createCarrierCodec } from '@bulkhead/runtime/codec';
 
 /** Resets a run to its first workflow task, as an operator would; everything after it happens again. */
 export async function resetToFirstTask(
@@ -10,7 +11,8 @@ export async function resetToFirstTask(
   tenantId: TenantId,
   workflowId: string,
 ): Promise<string> {
-  const handle = openTenantClient(connection, tenantId).workflow.getHandle(workflowId);
+  const codec = createCarrierCodec(tenantId); // no payload is read
+  const handle = openTenantClient(connection, tenantId, { codec }).workflow.getHandle(workflowId);
   const { runId } = await handle.describe();
   const { events } = await handle.fetchHistory();
   const completed = events?.find((event) => event.workflowTaskCompletedEventAttributes);

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import type { Connection, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import type { Client, Connection, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import type { PayloadCodec } from '@temporalio/common';
 import type { NativeConnection, Worker } from '@temporalio/worker';
 import { agentId, buildRunId, tenantId as parseTenantId, workspaceId } from '@bulkhead/contract';
 import type { AgentStart, Envelope, Json, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
@@ -11,11 +12,17 @@ import { createTenantWorker, openWorkerConnection } from '@bulkhead/runtime/work
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { ensureNamespace } from '../../apps/worker/src/control/namespaces.js';
+import { createTestKeys } from './payloads.js';
+import type { TestKeys } from './payloads.js';
 
 /** One tenant on the real Temporal server: its namespace, a Worker with the tenant's token, and its runs. */
 export interface TenantWorld {
   readonly tenantId: TenantId;
   readonly connection: Connection;
+  readonly keys: TestKeys;
+  readonly codec: PayloadCodec;
+  /** A client with the tenant's key. */
+  client(envelope?: SignedEnvelope): Client;
   envelopeOf(runId: RunId, changes?: Partial<Envelope>): SignedEnvelope;
   newRunId(): RunId;
   /** Starts a workflow as the dispatcher does; `envelope` null leaves the header out. */
@@ -44,8 +51,13 @@ export async function openTenantWorld(
     address: temporal.address,
     token: minter.tenant(tenantId, 'write'),
   });
+  const testKeys = createTestKeys();
+  const codec = testKeys.codecOf(tenantId);
+  const client: TenantWorld['client'] = (envelope) =>
+    openTenantClient(connection, tenantId, { codec, envelope });
   const worker = await createTenantWorker({
     tenantId,
+    codec,
     connection: native,
     bundlePath: workflowBundlePath(),
     verifier: createEnvelopeVerifier(keys.envelopePublic),
@@ -74,12 +86,14 @@ export async function openTenantWorld(
   return {
     tenantId,
     connection,
+    keys: testKeys,
+    codec,
+    client,
     envelopeOf,
     newRunId,
     start(workflowType, input, { runId = newRunId(), envelope = envelopeOf(runId) } = {}) {
-      const client = openTenantClient(connection, tenantId, envelope ?? undefined);
       const args: [AgentStart] = [{ input, segment: 0 }];
-      return client.workflow.start(workflowType, {
+      return client(envelope ?? undefined).workflow.start(workflowType, {
         workflowId: runId,
         taskQueue: `tnt-${tenantId}.agents`,
         args,

@@ -17,7 +17,7 @@ export async function columnsOf(sql: RunSql, table: string): Promise<Column[]> {
   const rows = await sql<{ name: string; type: string; checks: string; identity: boolean }>(
     `SELECT a.attname AS name, format_type(a.atttypid, NULL) AS type,
             coalesce((SELECT string_agg(pg_get_constraintdef(k.oid), ' ') FROM pg_constraint k
-                       WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND a.attnum = ANY (k.conkey)), '') AS checks,
+                       WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]), '') AS checks,
             coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval%', false) OR a.attidentity <> '' AS identity
        FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
       WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum`,

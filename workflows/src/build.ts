@@ -8,6 +8,7 @@ const compiled = (name: string): string => fileURLToPath(new URL(name, import.me
 const { code } = await bundleWorkflowCode({
   workflowsPath: compiled('./workflows.js'),
   workflowInterceptorModules: [compiled('./interceptors.js')],
+  failureConverterPath: compiled('./failure-converter.js'),
   logger: new DefaultLogger('WARN'),
 });
 await writeFile(workflowBundlePath(), code);

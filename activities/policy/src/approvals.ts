@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
-import type { Json, RunId, ToolId } from '@bulkhead/contract';
+import type { Json, RunId, SealArguments, ToolId } from '@bulkhead/contract';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
@@ -63,12 +63,12 @@ const Decided = z.discriminatedUnion('kind', [
 ]);
 
 /**
- * A person decides; the row is the decision and the run is woken at least once.
+ * A person decides; the row is the decision and the run is woken at least once, by a signal whose argument is sealed here.
  * @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver, or the requester)
  */
 export async function decideApproval(
   db: TenantDb,
-  keyRing: Ring,
+  { keyRing, sealArguments }: { readonly keyRing: Ring; readonly sealArguments: SealArguments },
   decision: {
     readonly approvalId: string;
     readonly decision: 'approved' | 'rejected';
@@ -79,7 +79,12 @@ export async function decideApproval(
 ): Promise<Approval> {
   const id = decision.approvalId;
   if (parseApprovalId(id)?.tenantId !== db.tenantId) throw new BulkheadError('NOT_FOUND', { field: 'id' });
-  const answer = Decided.parse(await db.call('decide_approval', { ...decision }));
+  const answer = Decided.parse(
+    await db.call('decide_approval', {
+      ...decision,
+      args: await sealArguments(db.tenantId, [{ approvalId: id }]),
+    }),
+  );
   switch (answer.kind) {
     case 'not_found':
       throw new BulkheadError('NOT_FOUND', { field: 'id' });

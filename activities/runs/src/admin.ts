@@ -3,11 +3,13 @@ import { z } from 'zod';
 import { BulkheadError, buildRunId, parseRunId, RUN_STATES } from '@bulkhead/contract';
 import type {
   AgentId,
+  AgentStart,
   Envelope,
   Json,
   Reason,
   RunId,
   RunState,
+  SealArguments,
   SignedEnvelope,
   WorkspaceId,
 } from '@bulkhead/contract';
@@ -23,7 +25,9 @@ export interface Run {
   readonly agentId: AgentId;
   readonly state: RunState;
   readonly reason: Reason | undefined;
-  readonly input: Json;
+  /** Sealed AgentStart, as it went to Temporal. */
+  readonly start: Json;
+  /** Sealed; null while there is none. */
   readonly result: Json;
   readonly actor: string;
   readonly createdAt: Date;
@@ -42,6 +46,8 @@ export interface RunRequest {
 
 export interface RunDeps {
   readonly signEnvelope: (envelope: Envelope) => Promise<SignedEnvelope> | SignedEnvelope;
+  /** Seals what the workflow is started with: it is stored and sent only in this form. */
+  readonly sealArguments: SealArguments;
   /** A fresh ULID, lower case. */
   readonly newUlid: () => string;
   readonly now: () => Date;
@@ -82,6 +88,10 @@ export function createAcceptRun(deps: RunDeps): AcceptRun {
       actor: request.actor,
       issuedAt: Math.floor(deps.now().getTime() / 1000),
     });
+    const [start] = await deps.sealArguments(tenantId, [
+      { input: request.input, segment: 0 } satisfies AgentStart,
+    ]);
+    if (!start) throw new BulkheadError('INTERNAL', { internal: 'nothing was sealed' });
     const answer = await db.call('accept_run', {
       id,
       workspaceId: agent.workspaceId,
@@ -90,7 +100,7 @@ export function createAcceptRun(deps: RunDeps): AcceptRun {
       idempotencyKey: request.idempotencyKey,
       // agent ids have no line break, so the two parts cannot be shifted into each other
       inputDigest: createHash('sha256').update(`${request.agentId}\n${text}`).digest('hex'),
-      input: request.input,
+      input: start,
       envelope,
       actor: request.actor,
     });
@@ -153,7 +163,7 @@ function runOf(row: Prisma.RunGetPayload<object>): Run {
     agentId: row.agentId as AgentId,
     state: stateOf(row.state),
     reason: (row.reason ?? undefined) as Reason | undefined,
-    input: row.input as Json,
+    start: row.input as Json,
     result: row.result as Json,
     actor: row.actor,
     createdAt: row.createdAt,

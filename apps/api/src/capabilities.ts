@@ -1,15 +1,19 @@
 import { listJournal } from '@bulkhead/journal/admin';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
+import type { SealArguments } from '@bulkhead/contract';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { listTools } from '@bulkhead/tool-gateway/admin';
 import type { ApiDeps } from './deps.js';
 
 /** What other rooms offer to people, in the shape that the resolvers ask for. */
-export function capabilities(keyRing: KeyRing): Pick<ApiDeps, 'approvals' | 'tools' | 'journal'> {
+export function capabilities(
+  keyRing: KeyRing,
+  sealArguments: SealArguments,
+): Pick<ApiDeps, 'approvals' | 'tools' | 'journal'> {
   return {
     approvals: {
       list: (db, page) => listApprovals(db, keyRing, page),
-      decide: (db, decision) => decideApproval(db, keyRing, decision),
+      decide: (db, decision) => decideApproval(db, { keyRing, sealArguments }, decision),
     },
     tools: { list: (db) => listTools(db) },
     journal: { list: (db, runId) => listJournal(db, runId) },

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import { createAcceptRun } from '@bulkhead/runs/admin';
+import { openSealed, sealArgumentsWith } from '@bulkhead/runtime/codec';
 import type { ApiConfig } from '@bulkhead/runtime/config';
 import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
@@ -30,6 +31,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
   const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
   const signer = createEnvelopeSigner(config.keys.envelopeSigning);
   const tokens = openTokenSource(config.temporal);
+  const sealArguments = sealArgumentsWith(keyRing);
   const now = (): Date => new Date();
   return {
     deps: {
@@ -38,10 +40,12 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
       identify: createIssuers(config.api.issuers),
       acceptRun: createAcceptRun({
         signEnvelope: (envelope) => signer.sign(envelope),
+        sealArguments,
         newUlid: () => newUlid(now().getTime()),
         now,
       }),
-      ...capabilities(keyRing),
+      payloads: { sealArguments, open: (id, sealed) => openSealed(keyRing, id, sealed) },
+      ...capabilities(keyRing, sealArguments),
       readTokens: { tenant: (id) => tokens.get(id, 'read'), system: () => tokens.system('read') },
       settings: {
         publicUrl: config.api.publicUrl.replace(/\/+$/, ''),

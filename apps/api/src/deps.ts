@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { RunId, TenantId } from '@bulkhead/contract';
+import type { Json, RunId, SealArguments, TenantId } from '@bulkhead/contract';
 import type { JournalEntry } from '@bulkhead/journal/admin';
 import type { Approval, ApprovalPage } from '@bulkhead/policy/admin';
 import type { ControlDb } from '@bulkhead/prisma/control';
@@ -19,12 +19,21 @@ export interface ApiDeps {
   /** Checks tokens of the configured issuers. */
   readonly identify: Identify;
   readonly acceptRun: AcceptRun;
+  readonly payloads: Payloads;
   readonly approvals: ApprovalDesk;
   readonly tools: { list(db: TenantDb): Promise<readonly ToolInfo[]> };
   readonly journal: { list(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]> };
   readonly readTokens: ReadTokens;
   readonly settings: ApiSettings;
   readonly log: Logger;
+}
+
+/** The tenant's Temporal payloads: what goes into a history is sealed here, what came out of one is opened here. */
+interface Payloads {
+  /** For a start or a signal; store and order only what this returns. */
+  readonly sealArguments: SealArguments;
+  /** @throws BulkheadError PAYLOAD_REFUSED when it is not this tenant's, KEY_DESTROYED */
+  open(tenantId: TenantId, sealed: Json): Promise<Json>;
 }
 
 interface ApiSettings {

@@ -1,8 +1,10 @@
-import type { HostId } from '@bulkhead/contract';
+import type { PayloadCodec } from '@temporalio/common';
+import type { HostId, TenantId } from '@bulkhead/contract';
 import { createJournal } from '@bulkhead/journal/line';
 import { createPolicy } from '@bulkhead/policy/line';
 import { tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { createTenantCodec } from '@bulkhead/runtime/codec';
 import type { HostConfig } from '@bulkhead/runtime/config';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
@@ -22,7 +24,11 @@ export interface HostParts {
 export function composeHost(
   config: HostConfig,
   { door, pulse, hostId }: HostParts,
-): { readonly activities: GovernedActivities; close(): Promise<void> } {
+): {
+  readonly activities: GovernedActivities;
+  readonly codecOf: (tenantId: TenantId) => PayloadCodec;
+  close(): Promise<void>;
+} {
   const stop = new AbortController();
   const ulid = (): string => newUlid(Date.now());
   const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
@@ -46,6 +52,7 @@ export function composeHost(
   });
   return {
     activities: bindActivities({ secretBroker: broker.secretBroker, toolGateway }, hostId),
+    codecOf: (tenantId) => createTenantCodec(tenantId, keyRing),
     async close() {
       stop.abort();
       await close();

@@ -80,6 +80,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
             connection,
             bundlePath: config.host.bundlePath,
             verifier,
+            codec: line.codecOf(tenantId),
             activities: line.activities,
             identity: hostId,
             maxCachedWorkflows: config.host.maxCachedWorkflows,

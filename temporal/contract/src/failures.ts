@@ -26,6 +26,7 @@ export const FAILURE_CODES = [
   'INTROSPECTION_DISABLED',
   'ENVELOPE_INVALID',
   'ENVELOPE_MISMATCH',
+  'PAYLOAD_REFUSED',
   'HOST_FENCED',
   'EFFECT_HELD',
   'POLICY_UNAVAILABLE',
@@ -36,6 +37,7 @@ export const FAILURE_CODES = [
   'TEMPORAL_UNPROTECTED',
   'JOURNAL_LAGGING',
   'SECRET_UNAVAILABLE',
+  'KEY_DESTROYED',
   'WORKER_MISCONFIGURED',
   'INTERNAL',
 ] as const;
@@ -116,6 +118,12 @@ export const FAILURES = {
     publicCode: 'REFUSED',
     publicMessage: 'The run does not belong where it was executed.',
   },
+  PAYLOAD_REFUSED: {
+    owner: 'security',
+    retry: false,
+    publicCode: 'REFUSED',
+    publicMessage: "A value of the run was not sealed with the tenant's own key.",
+  },
   HOST_FENCED: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   EFFECT_HELD: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   POLICY_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
@@ -131,6 +139,12 @@ export const FAILURES = {
   IDENTITY_UNAVAILABLE: { owner: 'upstream', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   JOURNAL_LAGGING: { owner: 'capacity', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   SECRET_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  KEY_DESTROYED: {
+    owner: 'platform',
+    retry: false,
+    publicCode: 'GONE',
+    publicMessage: "The tenant's keys were destroyed: what they sealed cannot be read by anyone any more.",
+  },
   WORKER_MISCONFIGURED: {
     owner: 'config',
     retry: false,

@@ -26,7 +26,9 @@ export type {
 export { TenantCache } from './tenant-cache.js';
 export { canonicalJson, depthExceeds } from './canonical-json.js';
 export type { Json } from './canonical-json.js';
-export { isStorable, toStorable } from './storable.js';
+export { isStorable } from './storable.js';
+export { sealedPayloadOf } from './sealed.js';
+export type { SealArguments, SealedPayload } from './sealed.js';
 export {
   ACTIVITIES,
   CHANNELS,

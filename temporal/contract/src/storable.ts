@@ -6,6 +6,3 @@ const UNSTORABLE = /(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/gi;
 
 /** @param json text made by JSON.stringify */
 export const isStorable = (json: string): boolean => json.isWellFormed() && json.search(UNSTORABLE) === -1;
-
-/** The same document with U+FFFD for what cannot be stored. @param json text made by JSON.stringify */
-export const toStorable = (json: string): string => json.toWellFormed().replace(UNSTORABLE, '$1\\ufffd');

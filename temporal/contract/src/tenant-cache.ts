@@ -45,6 +45,11 @@ export class TenantCache<Value> {
   delete(tenantId: TenantId, key: CacheKey): void {
     this.entries.delete(slotOf(tenantId, key));
   }
+
+  /** Forgets everything of one tenant. */
+  deleteTenant(tenantId: TenantId): void {
+    for (const [slot, entry] of this.entries) if (entry.tenantId === tenantId) this.entries.delete(slot);
+  }
 }
 
 const slotOf = (tenantId: TenantId, key: CacheKey): string => JSON.stringify([tenantId, ...key]);

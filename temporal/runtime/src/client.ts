@@ -1,8 +1,10 @@
 import { Client, Connection } from '@temporalio/client';
 import type { WorkflowClientInterceptor } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
+import type { PayloadCodec } from '@temporalio/common';
 import { ENVELOPE_HEADER, placementOf } from '@bulkhead/contract';
 import type { SignedEnvelope, TenantId } from '@bulkhead/contract';
+import { converterOf } from './codec.js';
 
 export interface ClientOptions {
   /** host:port of the frontend. */
@@ -23,16 +25,24 @@ export function openConnection(options: ClientOptions): Connection {
   });
 }
 
-/** A client of one tenant's namespace that gives each workflow it starts or signals the run's envelope. */
+export interface TenantClientOptions {
+  /** Seals and opens what is sent and read: createTenantCodec, or createCarrierCodec where there is no key. */
+  readonly codec: PayloadCodec;
+  /** Given to each workflow that is started or signalled. */
+  readonly envelope?: SignedEnvelope | undefined;
+}
+
+/** A client of one tenant's namespace. */
 export function openTenantClient(
   connection: Connection,
   tenantId: TenantId,
-  envelope?: SignedEnvelope,
+  { codec, envelope }: TenantClientOptions,
 ): Client {
   return new Client({
     connection,
     namespace: placementOf(tenantId).namespace,
     identity: 'bulkhead',
+    dataConverter: converterOf(codec),
     interceptors: { workflow: envelope === undefined ? [] : [carry(envelope)] },
   });
 }

@@ -9,7 +9,8 @@ import type {
   GrantRequest,
   TenantId,
 } from '@bulkhead/contract';
-import type { LogMetadata } from '@temporalio/common';
+import type { LogMetadata, PayloadCodec } from '@temporalio/common';
+import { workerConverterOf } from './codec.js';
 import { activityDoor } from './door.js';
 import type { EnvelopeVerifier } from './envelope.js';
 import { FleetWorker } from './fleet-worker.js';
@@ -57,6 +58,8 @@ export interface TenantWorkerOptions {
   readonly connection: NativeConnection;
   readonly bundlePath: string;
   readonly verifier: EnvelopeVerifier;
+  /** The tenant's own: what it did not seal is not worked on. */
+  readonly codec: PayloadCodec;
   readonly activities: GovernedActivities;
   /** Names the process in Temporal's event histories. */
   readonly identity: string;
@@ -88,6 +91,7 @@ export function createTenantWorker(options: TenantWorkerOptions): Promise<Worker
     taskQueue,
     identity: options.identity,
     workflowBundle: { codePath: options.bundlePath },
+    dataConverter: workerConverterOf(options.codec),
     activities: { ...options.activities },
     interceptors: { activity: [activityDoor(options.tenantId, options.verifier)] },
     workflowThreadPoolSize: 2,

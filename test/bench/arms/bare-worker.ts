@@ -1,13 +1,19 @@
 import http from 'node:http';
 import { Context } from '@temporalio/activity';
 import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { placementOf, tenantId } from '@bulkhead/contract';
+import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
+import { createTenantCodec, workerConverterOf } from '@bulkhead/runtime/codec';
+import { loadHostConfig } from '@bulkhead/runtime/config';
+import { createKeyRing } from '@bulkhead/runtime/keys';
 
 /**
  * The baseline: a Worker with the production Worker's settings whose one activity makes the same HTTP request on the
- * same kind of client (node:http, keep-alive) with the same heartbeat, and nothing else. Arguments:
- * address, namespace, task queue, path of a token file, path of the bundle.
+ * same kind of client (node:http, keep-alive) with the same heartbeat and the same codec, and nothing else. Arguments:
+ * address, tenant, task queue, path of a token file, path of the bundle, path of the host's configuration (for the keys).
  */
-const [, , address = '', namespace = '', taskQueue = '', tokenFile = '', codePath = ''] = process.argv;
+const [, , address = '', tenant = '', taskQueue = '', tokenFile = '', codePath = '', configFile = ''] =
+  process.argv;
 const HEARTBEAT_MS = 2_000;
 const agent = new http.Agent({ keepAlive: true, maxSockets: 64, maxFreeSockets: 16, timeout: 30_000 });
 
@@ -36,6 +42,9 @@ function send(url: string, body: string, signal: AbortSignal): Promise<unknown> 
 }
 
 const { readFile } = await import('node:fs/promises');
+const config = loadHostConfig(configFile);
+const door = openTenantDoor({ ...config.database, poolMax: 1, onError: () => undefined }); // a broken call throws itself
+const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
 Runtime.install({ shutdownSignals: [], workerHeartbeatInterval: 0 });
 const worker = await Worker.create({
   connection: await NativeConnection.connect({
@@ -43,9 +52,10 @@ const worker = await Worker.create({
     apiKey: (await readFile(tokenFile, 'utf8')).trim(),
     tls: false,
   }),
-  namespace,
+  namespace: placementOf(tenantId(tenant)).namespace,
   taskQueue,
   workflowBundle: { codePath },
+  dataConverter: workerConverterOf(createTenantCodec(tenantId(tenant), keyRing)),
   activities: { bareCall },
   workflowThreadPoolSize: 2,
   reuseV8Context: true,

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { depthExceeds, toStorable } from '@bulkhead/contract';
-import type { Json, RunId, TenantId } from '@bulkhead/contract';
+import type { RunId, TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { ControlLog, RunEnd, RunRef, RunsInTemporal } from './temporal-port.js';
 
@@ -12,7 +11,6 @@ const WATCHED_MAX = 2_000;
 /** Tenants whose open runs are compared in one sweep; the next sweep takes the next ones. */
 const SWEPT_TENANTS_MAX = 20;
 const BACKOFF_MS_MAX = 10_000;
-const RESULT_DEPTH_MAX = 200;
 
 /** A run that waits for its reset is open here and may be closed in Temporal: its old end is no news. */
 const BEING_RESET = `EXISTS (SELECT FROM run_requests q
@@ -185,20 +183,11 @@ function finishValues(run: RunRef, end: RunEnd): unknown[] {
     run.tenantId,
     run.runId,
     end.state,
-    done ? storableResult(end.result) : null,
+    // sealed: the tenant's API opens it when it is shown
+    done ? JSON.stringify(end.result) : null,
     done ? null : JSON.stringify({ message: end.message }),
     done ? null : (end.by ?? null),
   ];
-}
-
-/**
- * A result that the database refuses must not keep its run open for ever: what cannot be stored is replaced, and what
- * is nested too deeply is left in the history.
- */
-function storableResult(result: Json): string {
-  return depthExceeds(result, RESULT_DEPTH_MAX)
-    ? JSON.stringify({ note: 'The result is nested too deeply to be shown here.' })
-    : toStorable(JSON.stringify(result));
 }
 
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');

@@ -1,4 +1,5 @@
-import type { Json, RunId, TenantId } from '@bulkhead/contract';
+import { BulkheadError, sealedPayloadOf } from '@bulkhead/contract';
+import type { Json, RunId, SealedPayload, TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import { NotStartedYet } from './not-started.js';
 import { createRequestDelivery } from './request-delivery.js';
@@ -11,11 +12,8 @@ interface OutboxRow {
   readonly id: string;
   readonly kind: string;
   readonly run_id: RunId;
-  readonly payload: {
-    readonly signal?: string;
-    readonly request?: string;
-    readonly [key: string]: Json | undefined;
-  };
+  /** A signal's name and its sealed arguments, or the order of a request. */
+  readonly payload: { readonly signal?: string; readonly args?: readonly Json[]; readonly request?: string };
   readonly attempts: number;
   readonly workflow_type: string;
   readonly workspace_id: string;
@@ -97,9 +95,10 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     if (!row.finished) deps.onStarted(run);
   };
   const signal = async (row: OutboxRow): Promise<void> => {
-    const { signal, ...argument } = row.payload;
+    const { signal, args = [] } = row.payload;
     if (signal === undefined) throw new TypeError('an outbox signal has no name');
-    const answer = await temporal.signal(startOf(row), signal, argument);
+    const sealedArgs = args.map((value) => sealed(row, value));
+    const answer = await temporal.signal(runOf(row), signal, sealedArgs);
     // it may not be started yet, or its end may not be known yet; only a run that ended needs no signal
     if (answer === 'gone' && !row.finished) throw new NotStartedYet();
   };
@@ -169,12 +168,24 @@ function faultOf(error: unknown): string {
     .trim();
 }
 
-const startOf = (row: OutboxRow): RunStart => ({
+const runOf = (row: OutboxRow): RunRef => ({
   tenantId: row.tenant_id,
   runId: row.run_id,
   envelope: row.envelope,
+});
+
+const startOf = (row: OutboxRow): RunStart => ({
+  ...runOf(row),
   workflowType: row.workflow_type,
   workspaceId: row.workspace_id,
   agentId: row.agent_id,
-  input: row.input,
+  start: sealed(row, row.input),
 });
+
+/** What is not sealed is not sent: it would stand readable in the history. */
+function sealed(row: OutboxRow, value: Json): SealedPayload {
+  const payload = sealedPayloadOf(row.tenant_id, value);
+  if (!payload)
+    throw new BulkheadError('PAYLOAD_REFUSED', { internal: `${row.run_id} has a plaintext order` });
+  return payload;
+}

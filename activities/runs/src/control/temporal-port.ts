@@ -1,4 +1,4 @@
-import type { Json, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
+import type { RunId, SealedPayload, SignedEnvelope, TenantId } from '@bulkhead/contract';
 import type { ResetPoint } from '../run-requests.js';
 
 /** A run as the control process needs it to speak to Temporal about it. */
@@ -13,12 +13,13 @@ export interface RunStart extends RunRef {
   readonly workflowType: string;
   readonly workspaceId: string;
   readonly agentId: string;
-  readonly input: Json;
+  /** What the workflow is called with (AgentStart), as the API sealed it: nobody here can read it. */
+  readonly start: SealedPayload;
 }
 
 /** How a run's last workflow execution closed. */
 export type RunEnd =
-  | { readonly state: 'completed'; readonly result: Json }
+  | { readonly state: 'completed'; readonly result: SealedPayload | null }
   | {
       readonly state: 'failed' | 'cancelled';
       readonly message: string;
@@ -31,7 +32,7 @@ export interface RunsInTemporal {
   /** Starts the run's workflow under the run's id; that it was started before is a success. */
   start(run: RunStart): Promise<void>;
   /** `gone`: there is no open workflow to signal. */
-  signal(run: RunRef, name: string, argument: Json): Promise<'sent' | 'gone'>;
+  signal(run: RunRef, name: string, args: readonly SealedPayload[]): Promise<'sent' | 'gone'>;
   /**
    * Waits for the run's end, through continue-as-new and resets. `onReset` is told each execution that a reset opened,
    * by whomever; one may be told again after a restart.

@@ -12,13 +12,14 @@ import {
   Subscription,
 } from '@nestjs/graphql';
 import { z } from 'zod';
-import type { RunId, RunState } from '@bulkhead/contract';
+import type { Json, RunId, RunState } from '@bulkhead/contract';
 import type { Page, Run } from '@bulkhead/runs/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal, RequestContext } from '../auth/principal.js';
 import type { JournalEntry as JournalEntryView } from '@bulkhead/journal/admin';
 import { READ } from '../graphql/cost.js';
+import { JsonScalar } from '../graphql/json.scalar.js';
 import { After, First } from '../graphql/page.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { StartRun, StartRunInput } from './run.input.js';
@@ -76,6 +77,16 @@ export class RunResolver {
     @Context() context: RequestContext,
   ): Promise<AsyncIterableIterator<Run>> {
     return this.watch.open(principal, id, context);
+  }
+
+  @ResolveField(() => JsonScalar, { complexity: 1 })
+  input(@CurrentPrincipal() principal: Principal, @Parent() run: Run): Promise<Json> {
+    return this.runs.input(principal.tenantId, run);
+  }
+
+  @ResolveField(() => JsonScalar, { nullable: true, complexity: 1 })
+  result(@CurrentPrincipal() principal: Principal, @Parent() run: Run): Promise<Json> {
+    return this.runs.result(principal.tenantId, run);
   }
 
   @ResolveField(() => [JournalEntryModel], {

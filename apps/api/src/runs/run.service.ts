@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { z } from 'zod';
-import { BulkheadError, parseRunId, placementOf } from '@bulkhead/contract';
-import type { RunId, RunState, TenantId } from '@bulkhead/contract';
+import { BulkheadError, depthExceeds, parseRunId, placementOf } from '@bulkhead/contract';
+import type { AgentStart, Json, RunId, RunState, TenantId } from '@bulkhead/contract';
 import { findRun, listRuns } from '@bulkhead/runs/admin';
 import type { Page, Run } from '@bulkhead/runs/admin';
 import type { Principal } from '../auth/principal.js';
@@ -10,10 +10,14 @@ import type { JournalEntry as JournalEntryView } from '@bulkhead/journal/admin';
 import type { ApiDeps } from '../deps.js';
 import type { StartRun } from './run.input.js';
 
+/** A result nested more deeply would break whoever prints it. */
+const RESULT_DEPTH_MAX = 200;
+
 @Injectable()
 export class RunService {
   constructor(
-    @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'acceptRun' | 'journal' | 'settings'>,
+    @Inject(API_DEPS)
+    private readonly deps: Pick<ApiDeps, 'door' | 'acceptRun' | 'journal' | 'payloads' | 'settings'>,
   ) {}
 
   /** Commits the run and answers with it; the control process starts it. */
@@ -35,6 +39,21 @@ export class RunService {
     page: { first: number; after: string | undefined; state: RunState | undefined },
   ): Promise<Page<Run>> {
     return listRuns(this.deps.door.tenant(tenantId), page);
+  }
+
+  /** What the run was started with, opened. */
+  async input(tenantId: TenantId, run: Run): Promise<Json> {
+    const start = (await this.deps.payloads.open(tenantId, run.start)) as Pick<AgentStart, 'input'>;
+    return start.input;
+  }
+
+  /** The result, opened; null while there is none. */
+  async result(tenantId: TenantId, run: Run): Promise<Json> {
+    if (run.result === null) return null;
+    const result = await this.deps.payloads.open(tenantId, run.result);
+    return depthExceeds(result, RESULT_DEPTH_MAX)
+      ? { note: 'The result is nested too deeply to be shown here.' }
+      : result;
   }
 
   journal(tenantId: TenantId, runId: RunId): Promise<readonly JournalEntryView[]> {

@@ -5,32 +5,44 @@ import {
 } from '@temporalio/client';
 import type { Client, Connection, WorkflowExecutionDescription } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
-import { FAILURES, parseRunId, placementOf, SEARCH_ATTRIBUTES } from '@bulkhead/contract';
-import type { AgentStart, FailureCode, Json, RunId } from '@bulkhead/contract';
-import type { RunEnd, RunsInTemporal } from '@bulkhead/runs/control';
+import {
+  BulkheadError,
+  FAILURES,
+  parseRunId,
+  placementOf,
+  SEARCH_ATTRIBUTES,
+  sealedPayloadOf,
+} from '@bulkhead/contract';
+import type { FailureCode, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
+import type { RunEnd, RunRef, RunsInTemporal } from '@bulkhead/runs/control';
 import { openTenantClient } from '@bulkhead/runtime/client';
+import { createCarrierCodec } from '@bulkhead/runtime/codec';
 
 const REQUEST_MS_MAX = 5_000;
 
-/** What the control process asks of Temporal, over its own connection. */
+/**
+ * What the control process asks of Temporal, over its own connection. It has no key of a tenant: it starts and signals
+ * with what the API sealed, and hands results on as they are.
+ */
 export function createRunsInTemporal(connection: Connection): RunsInTemporal {
+  const clientOf = (tenantId: TenantId, envelope?: SignedEnvelope): Client =>
+    openTenantClient(connection, tenantId, { codec: createCarrierCodec(tenantId), envelope });
   const soon = <T>(client: Client, work: () => Promise<T>): Promise<T> =>
     client.withDeadline(Date.now() + REQUEST_MS_MAX, work);
   const isOpen: RunsInTemporal['isOpen'] = async ({ tenantId, runId }) => {
-    const client = openTenantClient(connection, tenantId);
+    const client = clientOf(tenantId);
     return isOpenNow(await soon(client, () => client.workflow.getHandle(runId).describe()));
   };
 
   return {
     async start(run) {
-      const client = openTenantClient(connection, run.tenantId, run.envelope);
-      const start: AgentStart = { input: run.input, segment: 0 };
+      const client = clientOf(run.tenantId, run.envelope);
       try {
         await soon(client, () =>
           client.workflow.start(run.workflowType, {
             workflowId: run.runId,
             taskQueue: placementOf(run.tenantId).taskQueue,
-            args: [start],
+            args: [run.start],
             // an order that is delivered twice must not run twice, not even after the first has ended
             workflowIdReusePolicy: 'REJECT_DUPLICATE',
             workflowIdConflictPolicy: 'FAIL',
@@ -45,10 +57,10 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
       }
     },
 
-    async signal(run, name, argument) {
-      const client = openTenantClient(connection, run.tenantId, run.envelope);
+    async signal(run, name, args) {
+      const client = clientOf(run.tenantId, run.envelope);
       try {
-        await soon(client, () => client.workflow.getHandle(run.runId).signal(name, argument));
+        await soon(client, () => client.workflow.getHandle(run.runId).signal(name, ...args));
         return 'sent';
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return 'gone';
@@ -57,14 +69,14 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
     },
 
     async end(run, stop, onReset) {
-      const client = openTenantClient(connection, run.tenantId);
+      const client = clientOf(run.tenantId);
       const look = (): Promise<WorkflowExecutionDescription> =>
         soon(client, () => client.workflow.getHandle(run.runId).describe());
       let seen = await look();
       for (;;) {
         if (seen.raw.workflowExtendedInfo?.lastResetTime) await onReset(seen.runId);
         const watched = seen.runId;
-        const end = await client.withAbortSignal(stop, () => endOf(client, run.runId, watched));
+        const end = await client.withAbortSignal(stop, () => endOf(client, run, watched));
         seen = await look();
         // a reset ends the execution that we watched and opens another one under the same id, as does the next segment;
         // only the end of the last one is the run's
@@ -73,7 +85,7 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
     },
 
     async open(tenantId) {
-      const client = openTenantClient(connection, tenantId);
+      const client = clientOf(tenantId);
       const open: RunId[] = [];
       for await (const { workflowId } of client.workflow.list({ query: 'ExecutionStatus = "Running"' })) {
         if (parseRunId(workflowId)?.tenantId === tenantId) open.push(workflowId as RunId);
@@ -88,11 +100,14 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
 const isOpenNow = ({ status }: WorkflowExecutionDescription): boolean =>
   status.name === 'RUNNING' || status.name === 'PAUSED';
 
-async function endOf(client: Client, workflowId: RunId, execution: string): Promise<RunEnd> {
+async function endOf(client: Client, { runId, tenantId }: RunRef, execution: string): Promise<RunEnd> {
   try {
-    const result = (await client.workflow.getHandle(workflowId, execution).result()) as Json | undefined;
-    return { state: 'completed', result: result ?? null };
+    const result: unknown = await client.workflow.getHandle(runId, execution).result();
+    return { state: 'completed', result: sealedPayloadOf(tenantId, result) ?? null };
   } catch (error) {
+    // closed by somebody without the tenant's key; it will not become another end by waiting
+    if (error instanceof BulkheadError && error.code === 'PAYLOAD_REFUSED')
+      return { state: 'failed', message: error.publicMessage };
     if (error instanceof WorkflowFailedError) return refusalOf(error.cause);
     throw error;
   }

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { tenantId } from '@bulkhead/contract';
+import { BulkheadError, tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { createKeyRing } from './key-ring.js';
 import type { KeyRing, WrappedTenantKey } from './key-ring.js';
@@ -29,17 +29,20 @@ describe('key ring', () => {
   let rows: Map<TenantId, WrappedTenantKey>;
   let loads: number;
   let clockMs: number;
+  let fault: Error | undefined;
   let ring: KeyRing;
 
   beforeEach(() => {
     rows = new Map();
     loads = 0;
     clockMs = 0;
+    fault = undefined;
     ring = createKeyRing({
       masterKeyPath: masterKeyFile(),
       nowMs: () => clockMs,
       loadTenantKey: async (tenant, keyId) => {
         loads += 1;
+        if (fault) throw fault;
         const row = rows.get(tenant);
         return keyId === undefined || row?.keyId === keyId ? row : undefined;
       },
@@ -72,14 +75,50 @@ describe('key ring', () => {
     });
   });
 
-  it('keeps an unwrapped key for a minute, so a shredded tenant stops within it', async () => {
+  it('keeps an unwrapped key for ten seconds, so a key that was taken away stops within them', async () => {
     const sealed = await ring.seal(ACME, 'p', Buffer.from('x'));
     await ring.open(ACME, 'p', sealed);
     await ring.open(ACME, 'p', sealed);
     expect(loads).toBe(2);
     rows.delete(ACME);
-    clockMs += 60_001;
+    clockMs += 10_001;
     await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+  });
+
+  it('a destroyed key opens and seals nothing from the next read on, and its other keys are forgotten with it', async () => {
+    const sealed = await ring.seal(ACME, 'p', Buffer.from('x'));
+    await ring.open(ACME, 'p', sealed);
+    rows.set(ACME, { keyId: rows.get(ACME)!.keyId, wrapped: Buffer.alloc(0) });
+    expect((await ring.open(ACME, 'p', sealed)).toString()).toBe('x'); // within the ten seconds
+    clockMs += 10_001;
+    const gone = { code: 'KEY_DESTROYED' };
+    await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject(gone);
+    await expect(ring.seal(ACME, 'p', Buffer.from('y'))).rejects.toMatchObject(gone);
+  });
+
+  it('forgets at once when told, also what was being read at that moment', async () => {
+    const sealed = await ring.seal(ACME, 'p', Buffer.from('x'));
+    const reading = ring.open(ACME, 'p', sealed);
+    ring.forget(ACME);
+    rows.set(ACME, { keyId: rows.get(ACME)!.keyId, wrapped: Buffer.alloc(0) });
+    await reading;
+    await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject({ code: 'KEY_DESTROYED' });
+    await expect(ring.seal(ACME, 'p', Buffer.from('y'))).rejects.toMatchObject({ code: 'KEY_DESTROYED' });
+  });
+
+  it('survives an outage of the database: opens for two minutes, seals for as long as it lasts', async () => {
+    const away = new BulkheadError('DATABASE_UNAVAILABLE');
+    const sealed = await ring.seal(ACME, 'p', Buffer.from('x'));
+    await ring.open(ACME, 'p', sealed);
+    fault = away;
+    clockMs += 119_000;
+    expect((await ring.open(ACME, 'p', sealed)).toString()).toBe('x');
+    clockMs += 10_001;
+    await expect(ring.open(ACME, 'p', sealed)).rejects.toBe(away);
+    const during = await ring.seal(ACME, 'p', Buffer.from('y'));
+    await expect(ring.seal(GLOBEX, 'p', Buffer.from('z'))).rejects.toBe(away); // never read: nothing to seal with
+    fault = undefined;
+    expect((await ring.open(ACME, 'p', during)).toString()).toBe('y');
   });
 
   it('does not start with a master key that others can read, that is short, or that is missing', () => {

@@ -9,78 +9,132 @@ import type { Bytes } from './aes-gcm.js';
 /** A tenant's key as it is stored: readable with the master key only. */
 export interface WrappedTenantKey {
   readonly keyId: string;
+  /** Empty: the key was destroyed. */
   readonly wrapped: Uint8Array;
 }
 
 export interface KeyRingOptions {
   /** File with 32 bytes in base64, readable by its owner only. */
   readonly masterKeyPath: string;
-  /** Finds the tenant's key with that id; without an id, the active one. undefined: there is none (or it was shredded). */
+  /**
+   * Finds the tenant's key with that id; without an id, the one to seal with: the active one, or a destroyed one when
+   * all are. undefined: there is none. It throws when it cannot tell.
+   */
   readonly loadTenantKey: (tenantId: TenantId, keyId?: string) => Promise<WrappedTenantKey | undefined>;
   /** Monotonic milliseconds; the default is the process clock. */
   readonly nowMs?: () => number;
 }
 
-/** Seals and opens with the tenants' keys, which exist unwrapped in this process's memory only. */
+/** A ciphertext beside the id of its key, for those who store the two apart. */
+export interface SealedParts {
+  readonly keyId: string;
+  /** `iv(12) tag(16) ciphertext` */
+  readonly body: Uint8Array;
+}
+
+/**
+ * Seals and opens with the tenants' keys, which exist unwrapped in this process's memory only. Each method throws
+ * BulkheadError KEY_DESTROYED when the tenant's keys were destroyed.
+ */
 export interface KeyRing {
   /** Encrypts for one tenant and one purpose (`effect-result`, `approval-request`...); opening needs the same two. */
   seal(tenantId: TenantId, purpose: string, plaintext: Uint8Array): Promise<Bytes>;
-  /** @throws BulkheadError SECRET_UNAVAILABLE when it was changed, belongs elsewhere, or its key is gone. */
+  /** @throws BulkheadError SECRET_UNAVAILABLE when it was changed, belongs elsewhere, or its key is unknown. */
   open(tenantId: TenantId, purpose: string, sealed: Uint8Array): Promise<Bytes>;
-  /** A fresh key for a new tenant, wrapped for storing. */
+  sealParts(tenantId: TenantId, purpose: string, plaintext: Uint8Array): Promise<SealedParts>;
+  /** @throws BulkheadError SECRET_UNAVAILABLE as `open` does. */
+  openParts(tenantId: TenantId, purpose: string, parts: SealedParts): Promise<Bytes>;
+  /** A fresh key for a tenant, wrapped for storing. */
   newTenantKey(tenantId: TenantId): { readonly keyId: string; readonly wrapped: Bytes };
+  /** Drops the tenant's unwrapped keys from memory; the next use reads the database. */
+  forget(tenantId: TenantId): void;
 }
 
-/** A shredded key must stop working soon, so an unwrapped one is kept for a minute at most. */
-const CACHE_MS = 60_000;
+/** A key that was destroyed or retired elsewhere is noticed within this time. */
+const CACHE_MS = 10_000;
+/**
+ * While the database does not answer, a key read before opens for so long: an outage of a minute must not fail every
+ * running workflow. Nobody can destroy a key in the meantime, unless only this process is cut off.
+ */
+const OUTAGE_MS_MAX = 120_000;
 const CACHE_MAX = 1_000;
 const FORMAT = 1;
+
+interface Unwrapped {
+  readonly keyId: string;
+  readonly key: Bytes;
+  readonly readAtMs: number;
+}
 
 /** Reads the master key once. @throws BulkheadError WORKER_MISCONFIGURED when the file is not what it must be. */
 export function createKeyRing(options: KeyRingOptions): KeyRing {
   const master = readMasterKey(options.masterKeyPath);
   const nowMs = options.nowMs ?? (() => performance.now());
-  const cache = new TenantCache<{ readonly keyId: string; readonly key: Bytes }>({
-    max: CACHE_MAX,
-    freshMs: CACHE_MS,
-    nowMs,
-  });
+  const cache = new TenantCache<Unwrapped>({ max: CACHE_MAX, freshMs: CACHE_MS, nowMs });
+  /** Counts `forget`, so that a read which began before one is not remembered after it. */
+  let forgotten = 0;
 
-  const load = async (tenantId: TenantId, keyId?: string) => {
-    const known = cache.get(tenantId, [keyId ?? null]);
-    if (known?.fresh) return known.value;
-    cache.delete(tenantId, [keyId ?? null]);
+  const read = async (tenantId: TenantId, keyId?: string): Promise<Unwrapped> => {
+    const before = forgotten;
     const row = await options.loadTenantKey(tenantId, keyId);
     if (!row) throw unavailable(`tenant ${tenantId} has no key ${keyId ?? '(active)'}`);
+    if (row.wrapped.length === 0) {
+      cache.deleteTenant(tenantId);
+      throw new BulkheadError('KEY_DESTROYED', { internal: `key ${row.keyId} of ${tenantId} is destroyed` });
+    }
     const key = guarded(() => decrypt(master, ['tenant-key', tenantId, row.keyId], row.wrapped), tenantId);
-    const entry = { keyId: row.keyId, key };
-    cache.set(tenantId, [keyId ?? null], entry);
-    return entry;
+    const unwrapped = { keyId: row.keyId, key, readAtMs: nowMs() };
+    if (before === forgotten) cache.set(tenantId, [keyId ?? null], unwrapped);
+    return unwrapped;
+  };
+
+  /** What was read before, where the database cannot say what holds now; otherwise its error. */
+  const inOutage = (tenantId: TenantId, keyId: string | undefined, error: unknown): Unwrapped => {
+    const known = cache.get(tenantId, [keyId ?? null])?.value;
+    const isAnswer = error instanceof BulkheadError && error.code !== 'DATABASE_UNAVAILABLE';
+    if (!known || isAnswer) throw error;
+    // sealing needs no bound: with a key that is gone by now, it seals what nobody can open
+    if (keyId !== undefined && nowMs() - known.readAtMs >= OUTAGE_MS_MAX) throw error;
+    cache.set(tenantId, [keyId ?? null], known); // asked again after CACHE_MS, not at each payload
+    return known;
+  };
+
+  const load = async (tenantId: TenantId, keyId?: string): Promise<Unwrapped> => {
+    const known = cache.get(tenantId, [keyId ?? null]);
+    if (known?.fresh) return known.value;
+    return read(tenantId, keyId).catch((error: unknown) => inOutage(tenantId, keyId, error));
+  };
+
+  const sealParts: KeyRing['sealParts'] = async (tenantId, purpose, plaintext) => {
+    const { keyId, key } = await load(tenantId);
+    return { keyId, body: encrypt(key, [tenantId, purpose, keyId], plaintext) };
+  };
+  const openParts: KeyRing['openParts'] = async (tenantId, purpose, { keyId, body }) => {
+    const { key } = await load(tenantId, keyId);
+    return guarded(() => decrypt(key, [tenantId, purpose, keyId], body), tenantId);
   };
 
   return {
+    sealParts,
+    openParts,
     async seal(tenantId, purpose, plaintext) {
-      const { keyId, key } = await load(tenantId);
+      const { keyId, body } = await sealParts(tenantId, purpose, plaintext);
       const id = Buffer.from(keyId, 'utf8');
-      return Buffer.concat([
-        Buffer.from([FORMAT, id.length]),
-        id,
-        encrypt(key, [tenantId, purpose, keyId], plaintext),
-      ]);
+      return Buffer.concat([Buffer.from([FORMAT, id.length]), id, body]);
     },
-    async open(tenantId, purpose, sealed) {
-      const { keyId, body } = parse(sealed, tenantId);
-      const { key } = await load(tenantId, keyId);
-      return guarded(() => decrypt(key, [tenantId, purpose, keyId], body), tenantId);
-    },
+    open: async (tenantId, purpose, sealed) => openParts(tenantId, purpose, parse(sealed, tenantId)),
     newTenantKey(tenantId) {
       const keyId = randomUUID();
       return { keyId, wrapped: encrypt(master, ['tenant-key', tenantId, keyId], randomBytes(KEY_BYTES)) };
     },
+    forget(tenantId) {
+      forgotten += 1;
+      cache.deleteTenant(tenantId);
+    },
   };
 }
 
-function parse(sealed: Uint8Array, tenantId: TenantId): { keyId: string; body: Uint8Array } {
+function parse(sealed: Uint8Array, tenantId: TenantId): SealedParts {
   const [format, length = 0] = sealed;
   if (format !== FORMAT || sealed.length < 2 + length) throw unavailable(`not a sealed value of ${tenantId}`);
   return {
