@@ -9,6 +9,7 @@ const FACTS: PolicyFacts = {
   tool: toolId('desk.read'),
   system: 'desk',
   effect: 'read',
+  dataClasses: [],
   destination: { host: 'desk.example', path: '/' },
   args: {},
   agent: agentId('a'),

@@ -1,2 +1,2 @@
-export { listTools, putTool, setToolEnabled } from './registry.js';
-export type { ToolInfo } from './registry.js';
+export { findTool, listTools, putTool, setToolEnabled, toolHistory } from './registry.js';
+export type { ChangedBy, ToolInfo, ToolVersionInfo } from './registry.js';

@@ -115,11 +115,12 @@ async function perform(
 
 function factsOf(envelope: Envelope, { toolId, spec, args, destination }: MatchedCall): PolicyFacts {
   const { agentId: agent, workspaceId: workspace, actor } = envelope;
-  const { effect } = spec;
+  const { effect, dataClasses } = spec;
   return {
     tool: toolId,
     system: systemOf(toolId),
     effect,
+    dataClasses,
     destination: destination.fact,
     args,
     agent,

@@ -8,7 +8,7 @@ import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { resolveDestination } from './destination.js';
 import type { Destination } from './destination.js';
 import { publicText } from './public-text.js';
-import { compileSchema } from './registry.js';
+import { compileSchema } from './spec-check.js';
 
 /** A call that is one: a tool that exists and is on, arguments that fit, a destination that is known. */
 export interface MatchedCall {
@@ -43,8 +43,6 @@ interface Tool {
 /** admit compares the tool's version under its lock: remembering costs a second try and never a wrong admission. */
 const TOOL_MS = 1_000;
 const TOOLS_MAX = 5_000;
-/** Arguments are kept with the effect and shown to whoever approves it. */
-const ARGS_BYTES_MAX = 131_072;
 const ARGS_DEPTH_MAX = 64;
 
 export function createMatcher(deps: {
@@ -68,8 +66,8 @@ export function createMatcher(deps: {
       if (!tool) return invalid('toolId', `There is no tool ${toolId}, or it is switched off.`);
       const { spec, version, validate, validateAnswer } = tool;
       if (depthExceeds(args, ARGS_DEPTH_MAX)) return invalid('args', 'The arguments are nested too deeply.');
-      if (Buffer.byteLength(JSON.stringify(args)) > ARGS_BYTES_MAX) {
-        return invalid('args', `The arguments are larger than ${ARGS_BYTES_MAX} bytes.`);
+      if (Buffer.byteLength(JSON.stringify(args)) > spec.argsBytesMax) {
+        return invalid('args', `The arguments are larger than ${spec.argsBytesMax} bytes.`);
       }
       if (!validate(args)) return problemOf(validate);
       const parsed = args as { readonly [name: string]: Json };

@@ -7,6 +7,8 @@ export interface PolicyFacts {
   /** First part of the tool id. */
   readonly system: string;
   readonly effect: 'read' | 'write' | 'irreversible';
+  /** Classes of data that the tool's answers hold, as its declaration says. */
+  readonly dataClasses: readonly string[];
   readonly destination: {
     /** Host name in lower case, without port and without a closing dot; `mcp:<server>` for a local server. */
     readonly host: string;

@@ -9,6 +9,7 @@ const facts = (over: Partial<PolicyFacts> = {}): PolicyFacts => ({
   tool: toolId('bank.transfer'),
   system: 'bank',
   effect: 'irreversible',
+  dataClasses: [],
   destination: { host: 'bank.example', port: 443, path: '/transfers' },
   args: { amount: 50 },
   agent: agentId('payer'),

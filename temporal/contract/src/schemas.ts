@@ -49,6 +49,23 @@ const Credential = z.strictObject({
 
 const JsonSchema = z.record(z.string(), z.unknown());
 
+/** A class of data that a tenant names in policy, e.g. `customer-email`. */
+const DataClass = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/);
+
+/** Where an argument of the compensating call comes from: a constant, or a dotted path into arguments or answer. */
+const CompensationArgument = z.union([
+  z.strictObject({ value: z.union([z.string().max(1000), z.number(), z.boolean()]) }),
+  z.strictObject({
+    from: z.enum(['args', 'answer']),
+    path: z.string().regex(/^[^.]{1,63}(\.[^.]{1,63}){0,7}$/),
+  }),
+]);
+const Compensation = z.strictObject({
+  /** The tool that undoes what this one did; must exist when this one is declared. */
+  tool: z.string().min(3).max(128),
+  args: z.record(z.string().min(1).max(63), CompensationArgument),
+});
+
 const toolBase = {
   description: z.string().min(1).max(2000),
   /** JSON Schema (draft 2020-12) of the arguments; `additionalProperties: false` at the top is required. */
@@ -59,6 +76,16 @@ const toolBase = {
   timeoutMs: z.int().min(100).max(300_000).default(30_000),
   /** Answers above this are refused as tool_failed. */
   answerBytesMax: z.int().min(1).max(262_144).default(65_536),
+  /** Arguments above this are refused as invalid_input; canonical JSON, in bytes. */
+  argsBytesMax: z.int().min(2).max(131_072).default(131_072),
+  /** What one call costs, in millionths of the currency in which the tenant counts. */
+  costMicros: z.int().min(0).max(1_000_000_000_000).default(0),
+  /** Classes of data that its answers hold: whoever calls it has read them. */
+  dataClasses: z.array(DataClass).max(16).default([]),
+  /** Slow or costly: runs on the tenant's second queue, where it holds up nothing else. */
+  expensive: z.boolean().default(false),
+  /** How to undo it; only for what has an effect that can be undone. */
+  compensation: Compensation.optional(),
   credential: Credential.optional(),
 };
 
@@ -88,6 +115,11 @@ export const McpToolSpec = z.strictObject({
     z.strictObject({ url: z.url({ protocol: /^https?$/ }) }),
   ]),
   tool: z.string().min(1).max(128),
+  /** SHA-256 of name, description and schemas as approved; the server that lists something else is not called. */
+  pin: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 });
 
 export const ModelToolSpec = z.strictObject({
