@@ -44,8 +44,25 @@ describe('the subscription runChanged', () => {
       const event = await api.subscribe(key, WATCH, { id }).next();
       return { event };
     } catch (error) {
+      if (error instanceof CloseEvent) return { code: error.code, reason: error.reason };
       return JSON.parse(JSON.stringify(error));
     }
+  };
+  /** The code with which a stream that has begun is ended, and how long after `cause` had been done that was. */
+  const ending = async (
+    events: AsyncIterator<unknown>,
+    cause: () => Promise<unknown>,
+  ): Promise<[string, number]> => {
+    const ended = events.next().then(
+      (event) => JSON.stringify(event),
+      (error: unknown) =>
+        error instanceof CloseEvent
+          ? `${error.code} ${error.reason}`
+          : (error as { extensions: { code: string } }[]).map(({ extensions }) => extensions.code).join(),
+    );
+    await cause();
+    const started = performance.now();
+    return [await ended, performance.now() - started];
   };
 
   it('sends the run as it is, then each change of state or reason, and completes at the end', async () => {
@@ -76,22 +93,52 @@ describe('the subscription runChanged', () => {
   it('does not open without a genuine key', async () => {
     const id = await start('no-key');
     for (const key of [undefined, 'nonsense', `${operator.slice(0, 13)}${'A'.repeat(32)}`]) {
-      expect(await refusal(key, id)).toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }]);
+      expect(await refusal(key, id)).toMatchObject({ code: 4401, reason: 'UNAUTHENTICATED' });
     }
   });
 
   it('validates the document, which the framework does not do for subscriptions', async () => {
     const events = api.subscribe(operator, 'subscription { runChanged(idd: "x") { id secrets } }', {});
-    await expect(events.next()).rejects.toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
+    await expect(events.next()).rejects.toMatchObject(
+      ['idd', 'secrets', 'id'].map((field) => ({ extensions: { code: 'BAD_USER_INPUT', field } })),
+    );
   });
 
-  it('ends when the key is revoked while it is open', async () => {
+  it('ends within a second when the key is revoked, although nothing happens to the run', async () => {
     const key = await api.key(ACME, 'viewer');
-    const id = await start('revoked');
-    const events = api.subscribe(key, WATCH, { id });
+    const events = api.subscribe(key, WATCH, { id: await start('revoked') });
     await events.next();
-    await revokeApiKey(api.deps.door.tenant(ACME), key.slice(4, 12));
-    await change(id, 'running');
-    await expect(events.next()).rejects.toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }]);
+    const [how, ms] = await ending(events, () => revokeApiKey(api.deps.door.tenant(ACME), key.slice(4, 12)));
+    // the connection is closed, and the stream is told: whichever comes first
+    expect(['4401 UNAUTHENTICATED', 'UNAUTHENTICATED']).toContain(how);
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it('ends within a second when the tenant is suspended, and goes on for others', async () => {
+    const events = api.subscribe(operator, WATCH, { id: await start('suspended') });
+    await events.next();
+    const status = (name: string): Promise<unknown> =>
+      api.database.asOwner("UPDATE tenants SET status = $1 WHERE id = 'acme'", [name]);
+    const [how, ms] = await ending(events, () => status('suspended'));
+    await status('active');
+    expect(['4403 TENANT_SUSPENDED', 'TENANT_SUSPENDED']).toContain(how);
+    expect(ms).toBeLessThan(1_000);
+  });
+
+  it('ends when the key expires, and when it is given less', async () => {
+    const expiring = await api.key(ACME, 'viewer');
+    const lesser = await api.key(ACME, 'operator');
+    const id = await start('expires');
+    const [one, two] = [api.subscribe(expiring, WATCH, { id }), api.subscribe(lesser, WATCH, { id })];
+    await Promise.all([one.next(), two.next()]);
+    const change = (key: string, what: string): Promise<unknown> =>
+      api.database.asOwner(`UPDATE api_keys SET ${what} WHERE prefix = $1`, [key.slice(4, 12)]);
+    const [expired, ms] = await ending(one, () =>
+      change(expiring, "expires_at = now() + interval '1 second'"),
+    );
+    expect(expired).toContain('UNAUTHENTICATED');
+    expect(ms).toBeLessThan(2_000);
+    const [lost] = await ending(two, () => change(lesser, `permissions = '["tenant:read"]'`));
+    expect(lost).toBe('FORBIDDEN');
   });
 });

@@ -64,6 +64,10 @@ export interface ApiOptions {
   readonly development?: boolean;
   /** Whose tokens people may sign in with; nobody's unless given. */
   readonly issuers?: readonly IssuerConfig[];
+  readonly requestSeconds?: number;
+  readonly subscriptions?: { readonly perTenant: number; readonly perCaller: number };
+  /** File with the only documents that are answered. */
+  readonly documents?: string;
   /** Tokens for Temporal; names that can be recognised unless given. */
   readonly readToken?: (whose: TenantId | 'system') => string;
 }
@@ -95,6 +99,10 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
         port: 0,
         graphiql: options.development ?? true,
         introspection: options.development ?? true,
+        requestSeconds: options.requestSeconds ?? 10,
+        subscriptionsPerTenant: options.subscriptions?.perTenant ?? 200,
+        subscriptionsPerCaller: options.subscriptions?.perCaller ?? 50,
+        ...(options.documents === undefined ? {} : { documents: options.documents }),
         publicUrl: 'http://bulkhead.test',
         issuers: [...(options.issuers ?? [])],
       },

@@ -3,6 +3,7 @@ import type { DynamicModule, Type } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, DiscoveryModule } from '@nestjs/core';
 import { GraphQLModule } from '@nestjs/graphql';
 import { ApprovalModule } from './approvals/approval.module.js';
+import { AccessFeed } from './auth/access-feed.js';
 import { AUTHENTICATE } from './auth/auth.tokens.js';
 import { createAuthenticator } from './auth/authenticator.js';
 import { PermissionCheck } from './auth/permission-check.js';
@@ -49,8 +50,9 @@ export class ApiModule {
         { provide: APP_GUARD, useClass: PermissionGuard },
         { provide: APP_FILTER, useClass: PublicErrorsFilter },
         PermissionCheck,
+        AccessFeed,
       ],
-      exports: [API_DEPS, AUTHENTICATE],
+      exports: [API_DEPS, AUTHENTICATE, AccessFeed],
     };
   }
 }

@@ -3,9 +3,16 @@ import type { LoggerService, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { GraphQLSchema } from 'graphql';
+import type {} from 'mercurius';
 import type { Logger } from 'pino';
 import { ApiModule } from './api.module.js';
+import { AccessFeed } from './auth/access-feed.js';
+import { AUTHENTICATE } from './auth/auth.tokens.js';
+import type { Authenticate } from './auth/authenticator.js';
 import type { ApiDeps } from './deps.js';
+import { openHttpDoor } from './graphql/http-door.js';
+import { openSocketDoor } from './graphql/socket-door.js';
 
 export { PermissionCheck } from './auth/permission-check.js';
 export { composeApi } from './compose.js';
@@ -13,6 +20,10 @@ export type { ApiDeps } from './deps.js';
 
 /** Bytes of a request at most; a larger one is answered with PAYLOAD_TOO_LARGE before it is read. */
 const BODY_BYTES_MAX = 256 * 1024;
+
+/** Milliseconds in which the headers, and the whole of a request, must have come in: a slow sender holds a connection. */
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 15_000;
 
 /** Builds the API without listening. It rejects when a handler declares no permission. */
 export async function createApi(deps: ApiDeps, features?: readonly Type[]): Promise<NestFastifyApplication> {
@@ -23,6 +34,13 @@ export async function createApi(deps: ApiDeps, features?: readonly Type[]): Prom
     // URLs can carry sign-in tokens and are therefore not logged
     logger: false,
     routerOptions: { maxParamLength: 1024 },
+    requestTimeout: REQUEST_MS,
+    http: {
+      headersTimeout: HEADERS_MS,
+      connectionsCheckingInterval: 1_000,
+      // an upgrade of anything else is served as if it were not asked for
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+    },
   });
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.over(deps, features), adapter, {
     logger: nestLogger(deps.log),
@@ -34,7 +52,16 @@ export async function createApi(deps: ApiDeps, features?: readonly Type[]): Prom
     reply.header('x-frame-options', 'SAMEORIGIN');
     reply.header('referrer-policy', 'no-referrer');
   });
-  await app.init();
+  await app.init().catch(async (error: unknown) => {
+    await app.close(); // what has begun to listen before must not stay
+    throw error;
+  });
+  const server = adapter.getInstance();
+  const door = { authenticate: app.get<Authenticate>(AUTHENTICATE), log: deps.log, settings: deps.settings };
+  await openHttpDoor(server, door);
+  const schema = (): GraphQLSchema => server.graphql.schema;
+  const closeSockets = openSocketDoor(server.server, { ...door, schema, accessFeed: app.get(AccessFeed) });
+  server.addHook('preClose', closeSockets);
   return app;
 }
 

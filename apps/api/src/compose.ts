@@ -12,6 +12,7 @@ import { newUlid } from '@bulkhead/runtime/ulid';
 import { createIssuers } from './auth/issuers.js';
 import { capabilities } from './capabilities.js';
 import type { ApiDeps } from './deps.js';
+import { readListedDocuments } from './graphql/listed-documents.js';
 
 /** Connections of the control door: one look-up per request, and the listener has its own. */
 const CONTROL_POOL_MAX = 4;
@@ -51,6 +52,12 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
         publicUrl: config.api.publicUrl.replace(/\/+$/, ''),
         graphiql: config.api.graphiql,
         introspection: config.api.introspection,
+        documents: config.api.documents === undefined ? undefined : readListedDocuments(config.api.documents),
+        requestMs: config.api.requestSeconds * 1_000,
+        subscriptions: {
+          perTenant: config.api.subscriptionsPerTenant,
+          perCaller: config.api.subscriptionsPerCaller,
+        },
         uiAddress: baseUrl(config.temporal.uiAddress),
       },
       log,

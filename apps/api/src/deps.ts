@@ -36,12 +36,18 @@ interface Payloads {
   open(tenantId: TenantId, sealed: Json): Promise<Json>;
 }
 
-interface ApiSettings {
+export interface ApiSettings {
   /** Base URL under which people reach this API, without a slash at the end. */
   readonly publicUrl: string;
   readonly graphiql: boolean;
   /** Whether the schema may be asked for. */
   readonly introspection: boolean;
+  /** The only documents that are answered; undefined: any within the limits. */
+  readonly documents?: ReadonlySet<string> | undefined;
+  /** Milliseconds in which a request is answered, or told that it was not. */
+  readonly requestMs: number;
+  /** Subscriptions, and connections, that one tenant and one caller may have open at once. */
+  readonly subscriptions: { readonly perTenant: number; readonly perCaller: number };
   /** Where Temporal UI listens, e.g. `http://127.0.0.1:8233`; undefined: there is none. */
   readonly uiAddress: string | undefined;
 }

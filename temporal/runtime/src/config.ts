@@ -74,6 +74,13 @@ export const ApiConfigSchema = z.strictObject({
     /** The query page under /graphiql, and whether the schema may be asked for: for development. */
     graphiql: z.boolean().default(false),
     introspection: z.boolean().default(false),
+    /** JSON list of documents: when given, no other is answered. */
+    documents: path.optional(),
+    /** Seconds in which a request is answered, or told that it was not. */
+    requestSeconds: z.int().min(1).max(300).default(10),
+    /** Subscriptions, and websockets, that may be open at once. */
+    subscriptionsPerTenant: z.int().min(1).max(10_000).default(200),
+    subscriptionsPerCaller: z.int().min(1).max(10_000).default(50),
     publicUrl: z.url({ protocol: /^https?$/ }),
     issuers: IssuersSchema.default([]),
   }),

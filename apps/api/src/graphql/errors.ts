@@ -99,6 +99,10 @@ function fromHttp(fault: HttpFault): PublicError {
       field: 'body',
     });
   }
+  if (fault.statusCode === 415) {
+    const { publicCode, publicMessage } = FAILURES.UNSUPPORTED_MEDIA_TYPE;
+    return make(publicCode, publicMessage, { field: 'content-type' });
+  }
   return make('BAD_USER_INPUT', 'The request is not a GraphQL request in JSON.', { field: 'body' });
 }
 

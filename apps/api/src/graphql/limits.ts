@@ -21,6 +21,8 @@ export const LIMITS = {
   operations: 10,
   /** Expected work: see cost.ts. */
   cost: 5_000,
+  /** Lists and objects inside each other in the JSON of a request. */
+  jsonDepth: 64,
 } as const;
 export type Measure = keyof typeof LIMITS;
 
@@ -30,7 +32,7 @@ export function within(measure: Measure, found: number): void {
   if (found <= limit) return;
   throw new BulkheadError('QUERY_TOO_COMPLEX', {
     field: 'query',
-    publicMessage: `The document has ${measure} ${found}, and ${limit} at most are taken.`,
+    publicMessage: `The request has ${measure} ${found}; at most ${limit} is taken.`,
     details: { measure, limit, found },
   });
 }

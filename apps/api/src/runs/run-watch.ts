@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { TERMINAL_RUN_STATES } from '@bulkhead/contract';
 import type { Run } from '@bulkhead/runs/admin';
+import { AccessFeed } from '../auth/access-feed.js';
 import { AUTHENTICATE } from '../auth/auth.tokens.js';
 import { authenticateAgain } from '../auth/authenticator.js';
 import type { Authenticate } from '../auth/authenticator.js';
@@ -11,7 +12,7 @@ import { publicError } from '../graphql/errors.js';
 import { RunFeed } from './run-feed.js';
 import { RunService } from './run.service.js';
 
-/** A run is read again this often even without a hint: hints can be lost, and a revoked key must end the stream. */
+/** A run is read again this often even without a hint, because hints can be lost. */
 const REREAD_MS = 15_000;
 
 @Injectable()
@@ -19,6 +20,7 @@ export class RunWatch {
   constructor(
     @Inject(RunService) private readonly runs: Pick<RunService, 'get'>,
     @Inject(RunFeed) private readonly feed: Pick<RunFeed, 'watch'>,
+    @Inject(AccessFeed) private readonly access: Pick<AccessFeed, 'watch'>,
     @Inject(AUTHENTICATE) private readonly authenticate: Authenticate,
     @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'log'>,
   ) {}
@@ -32,7 +34,12 @@ export class RunWatch {
     const { tenantId } = principal;
     const wake = new Wake();
     // watch first, read second: a change in between is a hint that is kept
-    const unwatch = this.feed.watch(id, () => wake.call());
+    const unwatchRun = this.feed.watch(id, () => wake.call());
+    const unwatchAccess = this.access.watch(principal, () => wake.call());
+    const unwatch = (): void => {
+      unwatchRun();
+      unwatchAccess();
+    };
     try {
       const first = await this.runs.get(tenantId, id);
       const again = async (): Promise<Run> => {
