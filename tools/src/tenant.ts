@@ -7,12 +7,20 @@ import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { loadApiConfig } from '@bulkhead/runtime/config';
 import { createKeyRing } from '@bulkhead/runtime/keys';
-import { createApiKey, createTenant, getTenant, ROLES } from '@bulkhead/tenancy/admin';
+import {
+  createApiKey,
+  createTenant,
+  getTenant,
+  listTenantKeys,
+  ROLES,
+  rotateTenantKey,
+} from '@bulkhead/tenancy/admin';
 import type { Role } from '@bulkhead/tenancy/admin';
 
 const HELP = `npm run tenant -- create ID --name NAME    makes a tenant and its first API key (role admin)
 npm run tenant -- key ID --role ROLE        makes another key; roles: ${ROLES.join(', ')}
 npm run tenant -- show ID
+npm run tenant -- rotate-key ID --reason TEXT    makes a new encryption key; what older ones sealed stays readable
 
 A new tenant may do nothing until a policy allows it; it is served within seconds while \`control\` and \`host\` run.
 A key is shown this once: only its hash is stored.
@@ -66,6 +74,17 @@ async function show(db: TenantDb): Promise<Answer> {
   return { tenant: id, name, namespace, status, controlState };
 }
 
+async function rotateKey(
+  db: TenantDb,
+  keys: Parameters<typeof rotateTenantKey>[1],
+  reason: string | undefined,
+): Promise<Answer> {
+  if (!reason) throw new Misuse('say why, for the journal: --reason "yearly rotation"');
+  const { keyId, retired } = await rotateTenantKey(db, keys, { actor: 'operator:command', reason });
+  const known = await listTenantKeys(db);
+  return { tenant: db.tenantId, active: keyId, retired, keys: String(known.length) };
+}
+
 function parseId(id: string | undefined): TenantId {
   try {
     return tenantId(id);
@@ -83,6 +102,7 @@ async function main(): Promise<void> {
     options: {
       name: { type: 'string' },
       role: { type: 'string' },
+      reason: { type: 'string' },
       data: { type: 'string', default: '.data' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -101,6 +121,7 @@ async function main(): Promise<void> {
       create: () => create(db, keyRing, values.name),
       key: () => key(db, values.role),
       show: () => show(db),
+      'rotate-key': () => rotateKey(db, keyRing, values.reason),
     };
     const run = commands[command];
     if (!run) throw new Misuse(`unknown command ${command}; see --help`);

@@ -3,10 +3,13 @@ import type { AgentId, Json, TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import { newApiKey } from './api-keys.js';
 import type { Role } from './api-keys.js';
+import type { TenantKeys } from './tenant-keys.js';
 
 export { parseApiKey, ROLES, sameHash } from './api-keys.js';
 export type { ApiKeyParts, Role } from './api-keys.js';
 export { personId } from './people.js';
+export { listTenantKeys, rotateTenantKey } from './tenant-keys.js';
+export type { TenantKey, TenantKeys } from './tenant-keys.js';
 
 export interface Tenant {
   readonly id: TenantId;
@@ -27,11 +30,6 @@ export interface Agent {
   readonly workflowType: string;
   readonly inputSchema: Json;
   readonly enabled: boolean;
-}
-
-/** Makes the tenant's wrapped key-encryption key (runtime/keys). */
-export interface TenantKeys {
-  newTenantKey(tenantId: TenantId): { readonly keyId: string; readonly wrapped: Uint8Array };
 }
 
 /** First workspace of every tenant. */

@@ -91,8 +91,8 @@ export function createKeyRing(options: KeyRingOptions): KeyRing {
   /** What was read before, where the database cannot say what holds now; otherwise its error. */
   const inOutage = (tenantId: TenantId, keyId: string | undefined, error: unknown): Unwrapped => {
     const known = cache.get(tenantId, [keyId ?? null])?.value;
-    const isAnswer = error instanceof BulkheadError && error.code !== 'DATABASE_UNAVAILABLE';
-    if (!known || isAnswer) throw error;
+    const isOutage = error instanceof BulkheadError && error.code === 'DATABASE_UNAVAILABLE';
+    if (!known || !isOutage) throw error;
     // sealing needs no bound: with a key that is gone by now, it seals what nobody can open
     if (keyId !== undefined && nowMs() - known.readAtMs >= OUTAGE_MS_MAX) throw error;
     cache.set(tenantId, [keyId ?? null], known); // asked again after CACHE_MS, not at each payload
