@@ -98,6 +98,7 @@ async function serve(line: ScriptedLine): Promise<() => Promise<void>> {
     bundlePath: workflowBundlePath(),
     verifier: createEnvelopeVerifier(keys.envelopePublic),
     codec: createTenantCodec(ACME, keyRing),
+    onRefusal: () => undefined,
     activities: line.activities,
     identity: HOST,
     maxCachedWorkflows: 20,

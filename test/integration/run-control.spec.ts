@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { tenantId as parseTenantId } from '@bulkhead/contract';
+import { SIGNALS, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import { listJournal } from '@bulkhead/journal/admin';
 import { findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
@@ -236,6 +236,33 @@ describe('what is done to a run from outside', () => {
     await ask(globex, open, { kind: 'terminate' });
     await world.until(globex, open, 'cancelled');
   });
+});
+
+it('attack: a signal from outside, without the run’s envelope, wakes nobody and is in the run’s journal', async () => {
+  const id = await waiting();
+  const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
+  const handle = client.workflow.getHandle(id);
+  for (const name of [SIGNALS.resume, SIGNALS.approvalDecided]) await handle.signal(name);
+  const refusals = async (): Promise<unknown[]> =>
+    (await listJournal(world.door.tenant(globex), id))
+      .filter(({ kind }) => kind === 'refusal')
+      .map(({ body }) => body);
+  await vi.waitFor(
+    async () =>
+      expect(await refusals()).toMatchObject([
+        {
+          refused: 'envelope',
+          at: 'signal',
+          code: 'ENVELOPE_INVALID',
+          differs: ['envelope'],
+          workflowId: id,
+        },
+      ]),
+    10_000,
+  );
+  expect((await findRun(world.door.tenant(globex), id))?.state).toBe('approval_required');
+  await ask(globex, id, { kind: 'terminate' });
+  await world.until(globex, id, 'cancelled');
 });
 
 it('an order of an unknown kind blocks nothing else', async () => {

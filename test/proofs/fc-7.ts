@@ -177,7 +177,7 @@ function doorSite(): Site {
     share: 10,
     attempt: async (verify) => {
       let reached: unknown;
-      const door = activityDoor('acme' as Envelope['tenantId'], { verify } as never);
+      const door = activityDoor('acme' as Envelope['tenantId'], { verify } as never, () => undefined);
       const { inbound } = door({ info, log: { warn: () => undefined } } as never);
       const next = async (): Promise<void> => void (reached = 'the activity');
       const execute = inbound?.execute?.({ args: [], headers: {} }, next);

@@ -1,203 +1,151 @@
-import { randomUUID } from 'node:crypto';
-import { WorkflowFailedError } from '@temporalio/client';
 import { pino } from 'pino';
 import { inject } from 'vitest';
-import { ACTIVITIES, childWorkflowId, placementOf } from '@bulkhead/contract';
-import type { RunId } from '@bulkhead/contract';
+import type { EnvelopeRefusal } from '@bulkhead/contract';
+import { createRefusalJournal } from '@bulkhead/journal/line';
+import { openTenantDoor } from '@bulkhead/prisma/tenant';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
+import { freshDatabase } from '../support/database.js';
+import type { TestDatabase } from '../support/database.js';
+import {
+  askedByOthers,
+  CARRIERS,
+  childOfWorkflowCode,
+  CLOSED_CARRIERS,
+  parkingLine,
+} from '../support/envelope-carriers.js';
+import type { Attack, Carried, Carrier } from '../support/envelope-carriers.js';
 import { forgeriesFor } from '../support/envelope-forgeries.js';
-import type { Forgery } from '../support/envelope-forgeries.js';
-import { CommandType, complete, EventType, headerOf, payloadsOf, takeTask } from '../support/raw-temporal.js';
-import type { Command } from '../support/raw-temporal.js';
-import { resetToFirstTask } from '../support/reset.js';
-import { scriptedLine } from '../support/scripted-line.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
+import { bundleWithUpdates } from '../support/test-bundle.js';
 import { secondsOf, zeroOf } from './proof.js';
-import type { Proof } from './proof.js';
+import type { Proof, ProofSize } from './proof.js';
 
 /** Cases at once: the server does most of the waiting. */
 const BATCH = 20;
-const START = { input: { ticketId: 'T-1', segments: 1 }, segment: 0 };
-const TIMEOUTS = {
-  scheduleToCloseTimeout: { seconds: 20 as never },
-  startToCloseTimeout: { seconds: 10 as never },
-};
-
-/** A way for the forged header to reach the tenant's real Worker; resolves to how it ended, a failure code or `ok`. */
-type Surface = (world: TenantWorld, forge: Forgery) => Promise<string>;
-
-const SURFACES: Record<string, Surface> = {
-  start: async (world, forge) => {
-    const runId = world.newRunId();
-    await startForged(world, runId, forge(runId));
-    return endOf(world, runId);
-  },
-  'start with retries': async (world, forge) => {
-    const runId = world.newRunId();
-    await startForged(world, runId, forge(runId), {
-      maximumAttempts: 3,
-      initialInterval: { nanos: 1_000_000 },
-    });
-    return endOf(world, runId);
-  },
-  reset: async (world, forge) => {
-    const runId = world.newRunId();
-    await startForged(world, runId, forge(runId));
-    await endOf(world, runId);
-    await resetToFirstTask(world.connection, world.tenantId, runId);
-    return endOf(world, runId);
-  },
-  activity: async (world, forge) => {
-    const runId = world.newRunId();
-    await command(world, runId, {
-      commandType: CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
-      scheduleActivityTaskCommandAttributes: {
-        ...TIMEOUTS,
-        activityId: '1',
-        activityType: { name: ACTIVITIES.toolGateway },
-        taskQueue: { name: placementOf(world.tenantId).taskQueue },
-        header: headerOf(forge(runId)),
-        input: await payloadsOf(world.codec, { toolId: 'webhook.post', args: {}, segment: 0, n: 0 }),
-      },
-    });
-    return activityEndOf(world, runId);
-  },
-  child: async (world, forge) => {
-    const runId = world.newRunId();
-    const workflowId = childWorkflowId(runId, 0, 0);
-    await command(world, runId, {
-      commandType: CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
-      startChildWorkflowExecutionCommandAttributes: {
-        namespace: placementOf(world.tenantId).namespace,
-        workflowId,
-        workflowType: { name: 'longChain' },
-        taskQueue: { name: placementOf(world.tenantId).taskQueue },
-        header: headerOf(forge(runId)),
-        input: await payloadsOf(world.codec, START),
-      },
-    });
-    return endOf(world, workflowId);
-  },
-  'continue as new': async (world, forge) => {
-    const runId = world.newRunId();
-    await command(world, runId, {
-      commandType: CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
-      continueAsNewWorkflowExecutionCommandAttributes: {
-        workflowType: { name: 'longChain' },
-        taskQueue: { name: placementOf(world.tenantId).taskQueue },
-        header: headerOf(forge(runId)),
-        input: await payloadsOf(world.codec, START),
-      },
-    });
-    return endOf(world, runId);
-  },
-};
 
 /**
  * Every forgery over every way into the tenant's real Worker, by an attacker who holds the tenant's Temporal token and
- * makes commands by hand. Each ends with an envelope fault and the line is asked nothing; the genuine envelope passes.
+ * makes commands by hand. Each ends with an envelope fault, the line is asked nothing, and the tenant's journal has a
+ * record of it. The genuine envelope passes, but for children and schedules: those were never accepted.
  */
 export const run: Proof = async ({ size, progress }) => {
+  const until = performance.now() + secondsOf(size) * 1_000;
   installRuntime(pino({ level: 'fatal' }), 'warn');
-  const line = scriptedLine();
-  const world = await openTenantWorld(line.activities);
-  const faults: string[] = [];
-  const until = performance.now() + (secondsOf(size) + 8) * 1_000;
-  let tried = 0;
+  const database = await freshDatabase();
+  const door = openTenantDoor({ url: database.appUrl, poolMax: 4, onError: () => undefined });
+  const refusals: EnvelopeRefusal[] = [];
+  const journal = createRefusalJournal({
+    door,
+    hostId: 'test-host',
+    nowMs: () => performance.now(),
+    log: { warn: () => undefined },
+    onNew: () => undefined,
+    distinctMax: 100_000,
+  });
+  const bundle = await bundleWithUpdates();
+  const line = parkingLine();
+  const world = await openTenantWorld(line.activities, {
+    bundlePath: bundle.path,
+    onRefusal: (tenantId, refusal) => {
+      refusals.push(refusal);
+      journal.note(tenantId, refusal);
+    },
+  });
+  const attack: Attack = { world, line, refusals };
   try {
-    for (const [name, surface] of Object.entries(SURFACES)) {
-      const end = await surface(world, (runId) => world.envelopeOf(runId));
-      if (end !== 'ok') faults.push(`${name}: the genuine envelope ended with ${end}`);
-    }
-    const genuine = line.asked.length;
-    const cases = Object.entries(forgeriesFor(world, inject('servers').keys.envelopeSigning)).flatMap(
-      ([forgery, forge]) =>
-        Object.entries(SURFACES).map(([name, surface]) => ({ what: `${name}, ${forgery}`, surface, forge })),
-    );
-    // a short run takes every so many-th case, so that each surface and kind of forgery has its turn
-    const step = size === 'tiny' ? 37 : 1;
-    const chosen = cases.filter((_, index) => index % step === 0);
-    for (let at = 0; at < chosen.length; at += BATCH) {
-      if (performance.now() > until) break;
-      await Promise.all(
-        chosen.slice(at, at + BATCH).map(async ({ what, surface, forge }) => {
-          const end = await surface(world, forge);
-          tried += 1;
-          if (!end.startsWith('ENVELOPE_')) faults.push(`${what}: ended with ${end}`);
-        }),
-      );
-      progress(`${tried} of ${chosen.length}`);
-    }
-    if (line.asked.length !== genuine) faults.push(`the line was asked ${line.asked.length - genuine} times`);
-    if (tried < chosen.length) progress(`out of time: ${tried} of ${chosen.length} cases`);
-    return zeroOf('forgeries that passed', tried, faults);
+    const faults = await genuine(attack);
+    const before = askedByOthers(line);
+    const { tried, refused } = await forged(attack, { size, until, faults, progress });
+    if (askedByOthers(line) !== before)
+      faults.push(`the line was asked ${askedByOthers(line) - before} times`);
+    await journal.writeOnce({ all: true });
+    faults.push(...(await unrecorded(database, world, refused)));
+    return zeroOf('forgeries that passed or were not journalled', tried, faults);
   } finally {
     await world.close();
     await closeFleetThreads();
+    await bundle.remove();
+    await door.close();
+    await database.drop();
   }
 };
 
-async function startForged(
-  world: TenantWorld,
-  runId: RunId,
-  envelope: unknown,
-  retryPolicy?: { maximumAttempts: number; initialInterval: { nanos: number } },
-): Promise<void> {
-  const { namespace, taskQueue } = placementOf(world.tenantId);
-  await world.connection.workflowService.startWorkflowExecution({
-    namespace,
-    workflowId: runId,
-    workflowType: { name: 'longChain' },
-    taskQueue: { name: taskQueue },
-    requestId: randomUUID(),
-    input: await payloadsOf(world.codec, START),
-    header: headerOf(envelope),
-    ...(retryPolicy === undefined ? {} : { retryPolicy }),
-  });
-}
-
-/** The attacker's own workflow, under the run's id, gives one command. */
-async function command(world: TenantWorld, runId: RunId, given: Command): Promise<void> {
-  const { namespace } = placementOf(world.tenantId);
-  await complete(world.connection, namespace, await takeTask(world.connection, namespace, runId), [given]);
-}
-
-async function endOf(world: TenantWorld, workflowId: string): Promise<string> {
-  const client = world.client();
-  // a child appears a moment after its parent's command
-  for (let tries = 0; ; tries += 1) {
-    try {
-      await client.workflow.getHandle(workflowId).result();
-      return 'ok';
-    } catch (error) {
-      if (error instanceof WorkflowFailedError) return codeOf(error.cause);
-      if (tries === 50) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+/** The run's own envelope passes where work is accepted, and nowhere else. */
+async function genuine(attack: Attack): Promise<string[]> {
+  const faults: string[] = [];
+  for (const [name, carrier] of Object.entries(CARRIERS)) {
+    const { end } = await carrier(attack, (runId) => attack.world.envelopeOf(runId));
+    if (end !== 'ok') faults.push(`${name}: the genuine envelope ended with ${end}`);
   }
+  const child = await childOfWorkflowCode(attack);
+  if (child.end !== 'ENVELOPE_MISMATCH') faults.push(`a child of workflow code ended with ${child.end}`);
+  return faults;
 }
 
-/** The type of the innermost failure: an activity's fault is wrapped in one that says which activity. */
-function codeOf(failure: unknown): string {
-  const inner: unknown = Reflect.get(Object(failure), 'cause');
-  if (inner instanceof Error) return codeOf(inner);
-  return String(Reflect.get(Object(failure), 'type') ?? failure);
+interface Case {
+  readonly what: string;
+  readonly carry: () => Promise<Carried>;
 }
 
-async function activityEndOf(world: TenantWorld, workflowId: string): Promise<string> {
-  const { namespace } = placementOf(world.tenantId);
-  for (let tries = 0; tries < 200; tries += 1) {
-    const { history } = await world.connection.workflowService.getWorkflowExecutionHistory({
-      namespace,
-      execution: { workflowId },
-    });
-    for (const event of history?.events ?? []) {
-      if (event.eventType === EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED) return 'ok';
-      const { failure } = event.activityTaskFailedEventAttributes ?? {};
-      if (failure) return failure.applicationFailureInfo?.type ?? String(failure.message);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+function casesOf(attack: Attack): Case[] {
+  const { world } = attack;
+  const forgeries = Object.entries(forgeriesFor(world, inject('servers').keys.envelopeSigning));
+  const over = (carriers: Record<string, Carrier>, list: typeof forgeries): Case[] =>
+    list.flatMap(([forgery, forge]) =>
+      Object.entries(carriers).map(([name, carrier]) => ({
+        what: `${name}, ${forgery}`,
+        carry: () => carrier(attack, forge),
+      })),
+    );
+  const own: (typeof forgeries)[number] = ["the run's own", (runId) => world.envelopeOf(runId)];
+  return [...over(CARRIERS, forgeries), ...over(CLOSED_CARRIERS, [own, ...forgeries])];
+}
+
+interface Run {
+  readonly size: ProofSize;
+  /** No batch begins later. */
+  readonly until: number;
+  readonly faults: string[];
+  readonly progress: (line: string) => void;
+}
+
+async function forged(
+  attack: Attack,
+  { size, until, faults, progress }: Run,
+): Promise<{ tried: number; refused: string[] }> {
+  const cases = casesOf(attack);
+  // a short run takes every so many-th case in mixed order, so that each carrier and kind of forgery has its turn
+  const step = { tiny: 37, ci: 2, full: 1 }[size];
+  const chosen = cases
+    .map((one, index) => ({ ...one, place: (index * 7_919) % cases.length }))
+    .filter(({ place }) => place % step === 0)
+    .sort((a, b) => a.place - b.place);
+  const refused: string[] = [];
+  for (let at = 0; at < chosen.length && performance.now() < until; at += BATCH) {
+    await Promise.all(
+      chosen.slice(at, at + BATCH).map(async ({ what, carry }) => {
+        const { end, workflowId } = await carry();
+        refused.push(workflowId);
+        if (!end.startsWith('ENVELOPE_')) faults.push(`${what}: ended with ${end}`);
+      }),
+    );
+    progress(`${refused.length} of ${chosen.length}`);
   }
-  return 'nothing within 10 s';
+  if (refused.length < chosen.length) progress(`out of time: ${refused.length} of ${chosen.length} cases`);
+  return { tried: refused.length, refused };
+}
+
+/** What was refused and has no record in this tenant's journal. */
+async function unrecorded(
+  database: TestDatabase,
+  { tenantId }: TenantWorld,
+  refused: readonly string[],
+): Promise<string[]> {
+  const rows = await database.asOwner<{ id: string }>(
+    "SELECT DISTINCT body->>'workflowId' AS id FROM journal_records WHERE tenant_id = $1 AND kind = 'refusal'",
+    [tenantId],
+  );
+  const recorded = new Set(rows.map(({ id }) => id));
+  return refused.filter((id) => !recorded.has(id)).map((id) => `${id} was refused without a record`);
 }

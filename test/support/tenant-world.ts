@@ -9,7 +9,7 @@ import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
 import { createEnvelopeSigner, createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { createTenantWorker, openWorkerConnection } from '@bulkhead/runtime/worker';
-import type { GovernedActivities } from '@bulkhead/runtime/worker';
+import type { GovernedActivities, OnRefusal } from '@bulkhead/runtime/worker';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { ensureNamespace } from '../../apps/worker/src/control/namespaces.js';
 import { createTestKeys } from './payloads.js';
@@ -39,7 +39,12 @@ const minterOf = (signingKeyPath: string) => createTokenMinter({ signingKeyPath,
 
 export async function openTenantWorld(
   activities: GovernedActivities,
-  options: { maxCachedWorkflows?: number; prefix?: string } = {},
+  options: {
+    maxCachedWorkflows?: number;
+    prefix?: string;
+    onRefusal?: OnRefusal;
+    bundlePath?: string;
+  } = {},
 ): Promise<TenantWorld> {
   const { temporal, keys } = inject('servers');
   const tenantId = parseTenantId(`${options.prefix ?? 't'}-${randomBytes(6).toString('hex')}`);
@@ -59,8 +64,9 @@ export async function openTenantWorld(
     tenantId,
     codec,
     connection: native,
-    bundlePath: workflowBundlePath(),
+    bundlePath: options.bundlePath ?? workflowBundlePath(),
     verifier: createEnvelopeVerifier(keys.envelopePublic),
+    onRefusal: options.onRefusal ?? (() => undefined),
     activities,
     identity: 'test-host',
     maxCachedWorkflows: options.maxCachedWorkflows ?? 20,
@@ -68,6 +74,7 @@ export async function openTenantWorld(
   });
   const running = worker.run();
 
+  const issuedAt = Math.floor(Date.now() / 1000); // as acceptRun signs once, a run's envelope is one text
   const envelopeOf: TenantWorld['envelopeOf'] = (runId, changes = {}) =>
     signer.sign({
       v: 1,
@@ -78,7 +85,7 @@ export async function openTenantWorld(
       policyProfile: 'default',
       quotaClass: 'standard',
       actor: 'key:test0000',
-      issuedAt: Math.floor(Date.now() / 1000),
+      issuedAt,
       ...changes,
     });
   const newRunId = (): RunId => buildRunId(tenantId, randomUlid());

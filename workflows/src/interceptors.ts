@@ -1,16 +1,23 @@
-import { ApplicationFailure, defaultPayloadConverter, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, defaultPayloadConverter, proxySinks, workflowInfo } from '@temporalio/workflow';
 import type { Headers, WorkflowInterceptors, WorkflowInterceptorsFactory } from '@temporalio/workflow';
-import { ENVELOPE_HEADER, FAILURES, parseRunId, runIdOfWorkflow } from '@bulkhead/contract';
-import type { Envelope, FailureCode } from '@bulkhead/contract';
-import { decodeBase64url } from './base64url.js';
+import {
+  claimsOf,
+  ENVELOPE_HEADER,
+  envelopeDifferences,
+  FAILURES,
+  parseRunId,
+  REFUSAL_SINK,
+} from '@bulkhead/contract';
+import type { EnvelopeDifference, FailureCode, RefusalSink, RefusedAt } from '@bulkhead/contract';
 
 /**
- * Carries the envelope through a run: kept from the start, given to every activity, child, signal and next segment.
- * An author can neither read nor set it. The signature is checked where there is a key, at each activity's door; here
- * only an envelope that is plainly someone else's stops the run early.
+ * Carries the envelope through a run: kept from the start, given to every activity, signal and next segment. An author
+ * can neither read nor set it. Its signature is checked where there is a key, at each activity's door; here an envelope
+ * that is plainly someone else's stops the run early, and whatever is sent to the run must carry the very same text.
  */
 export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptors => {
   let kept: Headers = {};
+  let own = '';
   const carry = <Input extends { readonly headers: Headers }>(input: Input): Input => ({
     ...input,
     headers: { ...input.headers, ...kept },
@@ -20,10 +27,25 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
       {
         // async, so that a refusal fails the run; thrown at once it would only fail the task, again and again
         async execute(input, next) {
-          const payload = input.headers[ENVELOPE_HEADER];
-          if (!payload) throw fault('ENVELOPE_INVALID');
-          checkBelongs(defaultPayloadConverter.fromPayload(payload));
-          kept = { [ENVELOPE_HEADER]: payload };
+          const text = envelopeIn(input.headers);
+          checkBelongs(text);
+          own = text;
+          kept = pick(input.headers);
+          return next(input);
+        },
+        async handleSignal(input, next) {
+          const differs = envelopeDifferences(envelopeIn(input.headers), own);
+          // dropped, not thrown: an error would fail the run, and whoever may signal could end it
+          if (differs.length > 0) return report('signal', codeOf(differs), differs);
+          return next(input);
+        },
+        validateUpdate(input, next) {
+          checkSame(input.headers, own);
+          next(input);
+        },
+        // again: an update without a validator, and one that is replayed, come here only
+        async handleUpdate(input, next) {
+          checkSame(input.headers, own);
           return next(input);
         },
       },
@@ -32,7 +54,10 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
       {
         scheduleActivity: (input, next) => next(carry(input)),
         scheduleLocalActivity: (input, next) => next(carry(input)),
-        startChildWorkflowExecution: (input, next) => next(carry(input)),
+        // work that nobody accepted: a child would pass neither acceptance nor quotas nor a kill of its own
+        async startChildWorkflowExecution() {
+          throw refuse('child', 'ENVELOPE_MISMATCH', ['acceptance']);
+        },
         signalWorkflow: (input, next) => next(carry(input)),
         continueAsNew: (input, next) => next(carry(input)),
       },
@@ -40,25 +65,60 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
   };
 };
 
-/** By the workflow id alone: a replay has neither the namespace nor the queue. The door checks those as well. */
-function checkBelongs(text: unknown): void {
-  const envelope = claimsOf(text);
-  if (!envelope?.tenantId || !envelope.runId) throw fault('ENVELOPE_INVALID');
-  const run = runIdOfWorkflow(workflowInfo().workflowId);
-  if (envelope.runId !== run || envelope.tenantId !== parseRunId(run)?.tenantId) {
-    throw fault('ENVELOPE_MISMATCH');
-  }
+function pick(headers: Headers): Headers {
+  const payload = headers[ENVELOPE_HEADER];
+  return payload ? { [ENVELOPE_HEADER]: payload } : {};
 }
 
-/** What the envelope claims, unverified. */
-function claimsOf(text: unknown): Partial<Envelope> | undefined {
-  const payload = typeof text === 'string' ? decodeBase64url(text.split('.')[1] ?? '') : undefined;
+/** '' for whatever is no text. */
+function envelopeIn(headers: Headers): string {
+  const { [ENVELOPE_HEADER]: payload } = headers;
   try {
-    return payload === undefined ? undefined : (JSON.parse(payload) as Partial<Envelope>);
+    const text: unknown = payload && defaultPayloadConverter.fromPayload(payload);
+    return typeof text === 'string' ? text : '';
   } catch {
-    return undefined; // not JSON: as good as no envelope
+    return ''; // an encoding that nobody knows; thrown on, it would fail the task again and again
   }
 }
 
-const fault = (code: FailureCode): ApplicationFailure =>
-  ApplicationFailure.nonRetryable(FAILURES[code].publicMessage, code);
+/** By the workflow id alone: a replay has neither the namespace nor the queue. The door checks those as well. */
+function checkBelongs(text: string): void {
+  if (text === '') throw refuse('start', 'ENVELOPE_INVALID', ['envelope']);
+  const envelope = claimsOf(text);
+  if (!envelope) throw refuse('start', 'ENVELOPE_INVALID', ['form']);
+  const { workflowId, parent } = workflowInfo();
+  if (parent) throw refuse('start', 'ENVELOPE_MISMATCH', ['acceptance']);
+  if (!envelope.tenantId) throw refuse('start', 'ENVELOPE_INVALID', ['tenantId']);
+  if (envelope.runId !== workflowId) throw refuse('start', 'ENVELOPE_MISMATCH', ['runId']);
+  if (envelope.tenantId !== parseRunId(workflowId)?.tenantId) {
+    throw refuse('start', 'ENVELOPE_MISMATCH', ['tenantId']);
+  }
+}
+
+function checkSame(headers: Headers, own: string): void {
+  const differs = envelopeDifferences(envelopeIn(headers), own);
+  if (differs.length > 0) throw refuse('update', codeOf(differs), differs);
+}
+
+const codeOf = (differs: readonly EnvelopeDifference[]): FailureCode =>
+  differs.includes('envelope') || differs.includes('form') || differs.includes('signature')
+    ? 'ENVELOPE_INVALID'
+    : 'ENVELOPE_MISMATCH';
+
+/**
+ * Told to the host by a sink: it writes no history, so a flood of forged signals grows none, and it runs once, not at
+ * each replay. What was refused has no effect whether or not it is told.
+ */
+const { [REFUSAL_SINK]: sink } = proxySinks<RefusalSink>();
+
+const report = (at: RefusedAt, code: FailureCode, differs: readonly EnvelopeDifference[]): void =>
+  sink.refused(at, code, differs.join());
+
+function refuse(
+  at: RefusedAt,
+  code: FailureCode,
+  differs: readonly EnvelopeDifference[],
+): ApplicationFailure {
+  report(at, code, differs);
+  return ApplicationFailure.nonRetryable(FAILURES[code].publicMessage, code);
+}

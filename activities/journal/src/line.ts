@@ -6,6 +6,9 @@ import type { AllowDecision } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { AdmitAnswer, DecideAnswer, SettleAnswer } from './answers.js';
 
+export { createRefusalJournal } from './refusals.js';
+export type { RefusalJournal } from './refusals.js';
+
 declare const admitted: unique symbol;
 
 /** A ticket that only this room can make: the intent of this effect is committed and this attempt holds it. */

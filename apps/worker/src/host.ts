@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { HostId } from '@bulkhead/contract';
+import { createRefusalJournal } from '@bulkhead/journal/line';
 import { openTenantDoor } from '@bulkhead/prisma/tenant';
 import { loadHostConfig } from '@bulkhead/runtime/config';
 import type { HostConfig } from '@bulkhead/runtime/config';
@@ -57,6 +58,22 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
   });
 
   const line = composeHost(config, { door, pulse, hostId });
+  const refused = createWakeup();
+  const refusals = createRefusalJournal({
+    door,
+    hostId,
+    log,
+    nowMs: () => performance.now(),
+    onNew: () => refused.notify(),
+  });
+  const journalling = runLoop({
+    name: 'refusals',
+    log,
+    stop: beating.signal,
+    idleMs: 5_000,
+    wakeup: refused,
+    step: idleAfter(() => refusals.writeOnce()),
+  });
   const verifier = createEnvelopeVerifier(config.keys.envelopePublic);
   const { tokensDir } = config.temporal;
   const tokens = openTokenSource({
@@ -81,6 +98,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
             bundlePath: config.host.bundlePath,
             verifier,
             codec: line.codecOf(tenantId),
+            onRefusal: refusals.note,
             activities: line.activities,
             identity: hostId,
             maxCachedWorkflows: config.host.maxCachedWorkflows,
@@ -110,7 +128,10 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
       await line.close();
       // to the last: what is being settled needs a host that is alive
       beating.abort();
-      await beats;
+      await Promise.all([beats, journalling]);
+      await refusals.writeOnce({ all: true }).catch((error: unknown) => {
+        log.error({ error }, 'refused envelopes could not be journalled');
+      });
       await door.close();
     },
   };

@@ -36,12 +36,15 @@ export {
   ENVELOPE_HEADER,
   placementOf,
   QUERIES,
+  REFUSAL_SINK,
   SEARCH_ATTRIBUTES,
   SIGNALS,
   WORKFLOWS,
 } from './names.js';
-export type { TenantPlacement } from './names.js';
+export type { RefusalSink, RefusedAt, TenantPlacement } from './names.js';
 export type { Envelope, SignedEnvelope } from './envelope.js';
+export { claimsOf, ENVELOPE_DIFFERENCES, ENVELOPE_FIELDS, envelopeDifferences } from './envelope-claims.js';
+export type { EnvelopeDifference, EnvelopeRefusal } from './envelope-claims.js';
 export { REFUSAL_KINDS, RUN_STATES, TERMINAL_RUN_STATES } from './outcomes.js';
 export type {
   AgentStart,

@@ -1,9 +1,21 @@
+import type { FailureCode } from './failures.js';
 import type { TenantId } from './ids.js';
 
 /** Every name that travels on a wire. Changing one breaks running workflows: add, do not rename. */
 
 /** Header that carries the signed envelope through start, signal, activity, child and continue-as-new. */
 export const ENVELOPE_HEADER = 'bulkhead-envelope';
+
+/** Sink by which workflow code tells its host that it refused an envelope. */
+export const REFUSAL_SINK = 'bulkheadRefusals';
+/** Where an envelope was refused. */
+export type RefusedAt = 'start' | 'signal' | 'update' | 'child' | 'activity';
+export type RefusalSink = {
+  readonly [REFUSAL_SINK]: {
+    /** @param differs names of EnvelopeDifference, joined by commas: a sink takes primitives only */
+    refused(at: RefusedAt, code: FailureCode, differs: string): void;
+  };
+};
 
 export const ACTIVITIES = { secretBroker: 'secretBroker', toolGateway: 'toolGateway' } as const;
 /** Signals only wake a run; the row in the database decides. */

@@ -3,20 +3,27 @@ import type { Payload } from '@temporalio/common';
 import type { Info } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInterceptorsFactory } from '@temporalio/worker';
 import { BulkheadError, ENVELOPE_HEADER, FAILURES } from '@bulkhead/contract';
-import type { Envelope, TenantId } from '@bulkhead/contract';
+import type { Envelope, EnvelopeDifference, TenantId } from '@bulkhead/contract';
 import { openEnvelope } from './envelope.js';
 import type { EnvelopeVerifier } from './envelope.js';
+import type { OnRefusal } from './refusal.js';
 
 /**
  * The door of every activity, local ones included. It opens the envelope before anything happens and puts it in front
  * of the arguments: from here on the tenant is an explicit first argument, and no author or model can have set it.
  */
-export function activityDoor(tenantId: TenantId, verifier: EnvelopeVerifier): ActivityInterceptorsFactory {
+export function activityDoor(
+  tenantId: TenantId,
+  verifier: EnvelopeVerifier,
+  onRefusal: OnRefusal,
+): ActivityInterceptorsFactory {
   return (context) => ({
     inbound: {
       execute: async (input, next) => {
         try {
-          const envelope = enter(tenantId, verifier, context.info, input);
+          const envelope = guarded(tenantId, context.info, input, onRefusal, () =>
+            enter(tenantId, verifier, context.info, input),
+          );
           return await next({ ...input, args: [envelope, ...input.args] });
         } catch (error) {
           throw toFailure(error, context.info.attempt, context.log);
@@ -26,6 +33,38 @@ export function activityDoor(tenantId: TenantId, verifier: EnvelopeVerifier): Ac
   });
 }
 
+/** Tells of a refusal before it is thrown on. */
+function guarded(
+  tenantId: TenantId,
+  info: Info,
+  input: ActivityExecuteInput,
+  onRefusal: OnRefusal,
+  open: () => Envelope,
+): Envelope {
+  try {
+    return open();
+  } catch (error) {
+    if (error instanceof BulkheadError) {
+      onRefusal(tenantId, {
+        at: 'activity',
+        code: error.code,
+        differs: [(error.field ?? 'form') as EnvelopeDifference],
+        workflowId: info.workflowExecution?.workflowId ?? '',
+        presented: presentedBy(input),
+      });
+    }
+    throw error;
+  }
+}
+
+function presentedBy(input: ActivityExecuteInput): unknown {
+  try {
+    return textOf(input.headers[ENVELOPE_HEADER]);
+  } catch {
+    return undefined; // not text: the refusal says so itself
+  }
+}
+
 function enter(
   tenantId: TenantId,
   verifier: EnvelopeVerifier,
@@ -33,7 +72,8 @@ function enter(
   input: ActivityExecuteInput,
 ): Envelope {
   // an activity without a workflow would have no run to belong to
-  if (!info.workflowExecution) throw new BulkheadError('ENVELOPE_MISMATCH', { internal: 'no workflow' });
+  if (!info.workflowExecution)
+    throw new BulkheadError('ENVELOPE_MISMATCH', { internal: 'no workflow', field: 'runId' });
   return openEnvelope(verifier, textOf(input.headers[ENVELOPE_HEADER]), {
     tenantId,
     namespace: info.namespace,
@@ -46,7 +86,7 @@ function textOf(payload: Payload | undefined): unknown {
   try {
     return payload && defaultPayloadConverter.fromPayload(payload);
   } catch (cause) {
-    throw new BulkheadError('ENVELOPE_INVALID', { internal: 'the header is not text', cause });
+    throw new BulkheadError('ENVELOPE_INVALID', { internal: 'the header is not text', field: 'form', cause });
   }
 }
 

@@ -2,8 +2,8 @@ import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'nod
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { BulkheadError, placementOf, runIdOfWorkflow } from '@bulkhead/contract';
-import type { Envelope, SignedEnvelope, TenantId } from '@bulkhead/contract';
+import { BulkheadError, placementOf } from '@bulkhead/contract';
+import type { Envelope, EnvelopeDifference, SignedEnvelope, TenantId } from '@bulkhead/contract';
 import { EnvelopeSchema } from '@bulkhead/contract/schemas';
 
 /** The envelope as a compact JWS with EdDSA over Ed25519. One algorithm, known keys, one spelling: nothing to choose. */
@@ -58,8 +58,8 @@ export function createEnvelopeVerifier(jwksPath: string): EnvelopeVerifier {
   const known = new Map<string, Envelope>();
   return {
     verify(text) {
-      if (typeof text !== 'string' || text.length > LENGTH_MAX)
-        throw invalid('no envelope, or too long a one');
+      if (text === undefined || text === null || text === '') throw invalid('no envelope', 'envelope');
+      if (typeof text !== 'string' || text.length > LENGTH_MAX) throw invalid('not a text, or too long');
       const before = known.get(text);
       if (before) return before;
       // frozen, because everyone who presents this text gets this object
@@ -78,9 +78,9 @@ function verified(text: string, keys: ReadonlyMap<string, KeyObject>): Envelope 
   const parsed = HeaderSchema.safeParse(json(header));
   if (!parsed.success) throw invalid('header is not ours');
   const key = keys.get(parsed.data.kid);
-  if (!key) throw invalid('unknown key');
+  if (!key) throw invalid('unknown key', 'signature');
   if (!verify(null, Buffer.from(`${header}.${payload}`), key, bytes(signature)))
-    throw invalid('bad signature');
+    throw invalid('bad signature', 'signature');
   const envelope = EnvelopeSchema.safeParse(json(payload));
   if (!envelope.success) throw invalid('payload is not an envelope');
   return envelope.data;
@@ -97,19 +97,25 @@ export interface TaskPlace {
 /**
  * Opens an envelope where it is presented. A genuine one of another tenant or another run is refused as well: it may
  * have been copied.
- * @throws BulkheadError ENVELOPE_INVALID, or ENVELOPE_MISMATCH when it is genuine but does not belong here.
+ * @throws BulkheadError ENVELOPE_INVALID, or ENVELOPE_MISMATCH when it is genuine but does not belong here; `field` is the
+ *   EnvelopeDifference.
  */
 export function openEnvelope(verifier: EnvelopeVerifier, text: unknown, place: TaskPlace): Envelope {
   const envelope = verifier.verify(text);
   const home = placementOf(envelope.tenantId);
-  const wrong =
-    (envelope.tenantId !== place.tenantId && 'tenant') ||
+  const wrong: EnvelopeDifference | false =
+    (envelope.tenantId !== place.tenantId && 'tenantId') ||
     (home.namespace !== place.namespace && 'namespace') ||
-    (home.taskQueue !== place.taskQueue && 'queue') ||
-    (envelope.runId !== runIdOfWorkflow(place.workflowId) && 'run') ||
-    (!envelope.runId.startsWith(`${envelope.tenantId}.`) && "run's tenant");
-  if (wrong)
-    throw new BulkheadError('ENVELOPE_MISMATCH', { internal: `the envelope's ${wrong} is not the task's` });
+    (home.taskQueue !== place.taskQueue && 'taskQueue') ||
+    // exactly: work that a run starts by itself, a child, was never accepted
+    (envelope.runId !== place.workflowId && 'runId') ||
+    (!envelope.runId.startsWith(`${envelope.tenantId}.`) && 'tenantId');
+  if (wrong) {
+    throw new BulkheadError('ENVELOPE_MISMATCH', {
+      internal: `the envelope's ${wrong} is not the task's`,
+      field: wrong,
+    });
+  }
   return envelope;
 }
 
@@ -151,6 +157,7 @@ function json(part: string): unknown {
   }
 }
 
-const invalid = (internal: string): BulkheadError => new BulkheadError('ENVELOPE_INVALID', { internal });
+const invalid = (internal: string, field: EnvelopeDifference = 'form'): BulkheadError =>
+  new BulkheadError('ENVELOPE_INVALID', { internal, field });
 const misconfigured = (internal: string): BulkheadError =>
   new BulkheadError('WORKER_MISCONFIGURED', { internal });

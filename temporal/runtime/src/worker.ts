@@ -14,8 +14,11 @@ import { workerConverterOf } from './codec.js';
 import { activityDoor } from './door.js';
 import type { EnvelopeVerifier } from './envelope.js';
 import { FleetWorker } from './fleet-worker.js';
+import { refusalSink } from './refusal.js';
+import type { OnRefusal } from './refusal.js';
 
 export { closeFleetThreads } from './fleet-worker.js';
+export type { OnRefusal } from './refusal.js';
 
 type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 /** The slice of a pino logger that is used here. */
@@ -60,6 +63,8 @@ export interface TenantWorkerOptions {
   readonly verifier: EnvelopeVerifier;
   /** The tenant's own: what it did not seal is not worked on. */
   readonly codec: PayloadCodec;
+  /** Told of each envelope that a workflow or an activity's door refuses. */
+  readonly onRefusal: OnRefusal;
   readonly activities: GovernedActivities;
   /** Names the process in Temporal's event histories. */
   readonly identity: string;
@@ -93,7 +98,8 @@ export function createTenantWorker(options: TenantWorkerOptions): Promise<Worker
     workflowBundle: { codePath: options.bundlePath },
     dataConverter: workerConverterOf(options.codec),
     activities: { ...options.activities },
-    interceptors: { activity: [activityDoor(options.tenantId, options.verifier)] },
+    interceptors: { activity: [activityDoor(options.tenantId, options.verifier, options.onRefusal)] },
+    sinks: refusalSink(options.tenantId, options.onRefusal),
     workflowThreadPoolSize: 2,
     reuseV8Context: true,
     maxCachedWorkflows: options.maxCachedWorkflows,

@@ -33,7 +33,9 @@ export class ReasonModel {
 export class JournalEntryModel {
   @Field(() => Float, { nullable: true, description: 'Place in the chain; null until the record is sealed.' })
   seq?: number | undefined;
-  @Field(() => String, { description: 'intent, close, release, decision, approval, run or control.' })
+  @Field(() => String, {
+    description: 'intent, close, release, decision, approval, run, control or refusal.',
+  })
   kind!: string;
   @Field(() => String, { nullable: true, description: 'Call key of the effect that it is about.' })
   key?: string | undefined;
