@@ -100,7 +100,7 @@ async function open(
     ownerUrl,
     temporal: { address: temporal.address, enforcesTokens: true },
     api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1', graphiql: false, introspection: false },
-    host: { bundlePath: workflowBundlePath(), mcpServers: {} },
+    host: { bundlePath: workflowBundlePath(), mcpServers: {}, egress: ['127.0.0.0/8'] },
     logLevel: 'warn',
   });
 

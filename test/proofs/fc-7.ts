@@ -105,6 +105,7 @@ async function gatewaySites(line: LineUnderTest): Promise<Site[]> {
   await line.door.host('host_register', host);
   const { adapters } = createAdapters({
     mcp: { servers: {}, dataDir: mkdtempSync(join(tmpdir(), 'fc-7-')), path: '' },
+    egress: { allow: ['127.0.0.0/8'] },
   });
   const whole: GatewayDeps = {
     matcher: createToolMatcher(line.door),

@@ -96,6 +96,7 @@ export async function openHostWorld(options: {
           bundlePath: workflowBundlePath(),
           dataDir: join(dataDir, 'host'),
           mcpServers: hostMcpServers(),
+          egress: { allow: ['127.0.0.0/8'] },
           ...(options.maxCachedWorkflows === undefined
             ? {}
             : { maxCachedWorkflows: options.maxCachedWorkflows }),

@@ -147,6 +147,7 @@ export async function openLine(): Promise<LineUnderTest> {
   const dataDir = mkdtempSync(join(tmpdir(), 'line-'));
   const { adapters, close: closeAdapters } = createAdapters({
     mcp: { servers: {}, dataDir, path: '' },
+    egress: { allow: ['127.0.0.0/8'] },
   });
   const tool = await startTool();
   const db = (tenant: string): TenantDb => door.tenant(tenantId(tenant));

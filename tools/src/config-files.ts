@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { IssuersSchema } from '@bulkhead/runtime/config';
+import { EgressSchema, IssuersSchema } from '@bulkhead/runtime/config';
 import type { IssuerConfig } from '@bulkhead/runtime/config';
+import type { z } from 'zod';
 import type { KeyFiles } from './keys.js';
 import { writePrivate } from './keys.js';
 
@@ -28,7 +29,12 @@ export interface InstallationSettings {
     readonly graphiql: boolean;
     readonly introspection: boolean;
   };
-  readonly host: { readonly bundlePath: string; readonly mcpServers: Record<string, McpServer> };
+  readonly host: {
+    readonly bundlePath: string;
+    readonly mcpServers: Record<string, McpServer>;
+    /** Private places that tools of this installation need; those of `<dataDir>/egress.json` come on top. */
+    readonly egress?: readonly string[];
+  };
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -94,7 +100,11 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
       // also with a key of your own: the names of the token files are the host's list of tenants
       temporal: { ...server, tokensDir: join(tokensDir, 'hosts') },
       keys: { master: keys.master, envelopePublic: keys.envelopePublic },
-      host: { ...settings.host, dataDir: join(settings.dataDir, 'host') },
+      host: {
+        ...settings.host,
+        dataDir: join(settings.dataDir, 'host'),
+        egress: { allow: [...(settings.host.egress ?? []), ...(await readEgress(settings.dataDir))] },
+      },
       log,
     }),
   );
@@ -124,8 +134,18 @@ export class SettingInvalid extends Error {
  * Whose tokens people may sign in with: `<dataDir>/issuers.json`, written by whoever runs the installation; none without.
  * @throws SettingInvalid
  */
-async function readIssuers(dataDir: string): Promise<IssuerConfig[]> {
-  const file = join(dataDir, 'issuers.json');
+const readIssuers = (dataDir: string): Promise<IssuerConfig[]> =>
+  readSetting(join(dataDir, 'issuers.json'), IssuersSchema);
+
+/**
+ * Which places of the private network tools may reach: `<dataDir>/egress.json`, a list of `host:port` and networks
+ * like `10.1.0.0/16`, written by whoever runs the installation; none without. @throws SettingInvalid
+ */
+const readEgress = (dataDir: string): Promise<string[]> =>
+  readSetting(join(dataDir, 'egress.json'), EgressSchema);
+
+/** A list that a person wrote; empty when there is no such file. @throws SettingInvalid */
+async function readSetting<T>(file: string, schema: z.ZodType<T>): Promise<T> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '[]';
     throw error;
@@ -136,7 +156,7 @@ async function readIssuers(dataDir: string): Promise<IssuerConfig[]> {
   } catch (error) {
     throw new SettingInvalid(`${file} is not JSON`, { cause: error });
   }
-  const parsed = IssuersSchema.safeParse(given);
+  const parsed = schema.safeParse(given);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new SettingInvalid(

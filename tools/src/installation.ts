@@ -84,16 +84,22 @@ async function start(
   const temporal = await startTemporalPart(options, keys, database, started);
 
   const publicUrl = `http://127.0.0.1:${ports.api}`;
+  const endpoints = endpointsOf(options);
   const configs = await writeConfigFiles({
     dataDir,
     keys,
     ownerUrl: database.ownerUrl,
     temporal,
     api: { host: '127.0.0.1', port: ports.api, publicUrl, graphiql: true, introspection: true },
-    host: { bundlePath: workflowBundlePath(), mcpServers: hostMcpServers() },
+    // the demo's own services are on this machine, where tools may not go unless they are told
+    host: {
+      bundlePath: workflowBundlePath(),
+      mcpServers: hostMcpServers(),
+      egress: [endpoints.helpdesk, endpoints.model].map(placeOf),
+    },
     logLevel: 'info',
   });
-  const { endpoints, apiKeys } = await startDemoServices(options, keys, configs, started);
+  const apiKeys = await startDemoServices(options, keys, configs, endpoints, started);
   await startBulkhead(options, configs, started);
   return {
     apiUrl: publicUrl,
@@ -212,12 +218,25 @@ async function startTemporalPart(
   };
 }
 
+const endpointsOf = ({ ports, own }: InstallationOptions): DemoEndpoints => ({
+  helpdesk: `http://127.0.0.1:${ports.helpdesk}`,
+  model: own.model?.url ?? `http://127.0.0.1:${ports.model}/v1`,
+  modelName: own.model?.name ?? SCRIPTED_MODEL,
+});
+
+/** `host:port` of a URL, the port written out. */
+function placeOf(address: string): string {
+  const url = new URL(address);
+  return `${url.hostname}:${url.port || (url.protocol === 'https:' ? 443 : 80)}`;
+}
+
 async function startDemoServices(
   options: InstallationOptions,
   keys: KeyFiles,
   configs: ConfigFiles,
+  endpoints: DemoEndpoints,
   started: Started,
-): Promise<{ endpoints: DemoEndpoints; apiKeys: DemoApiKeys }> {
+): Promise<DemoApiKeys> {
   const { own, ports, log } = options;
   const demo = join(options.dataDir, 'demo');
   const serviceKeys = await demoServiceKeys(demo, own.model?.key);
@@ -225,11 +244,6 @@ async function startDemoServices(
     startOne(options, started, { name, args: ['--config', file, '--port', String(port)] });
   await serve('helpdesk', serviceKeys.files.helpdesk, ports.helpdesk);
   if (!own.model) await serve('scripted-model', serviceKeys.files.model, ports.model);
-  const endpoints = {
-    helpdesk: `http://127.0.0.1:${ports.helpdesk}`,
-    model: own.model?.url ?? `http://127.0.0.1:${ports.model}/v1`,
-    modelName: own.model?.name ?? SCRIPTED_MODEL,
-  };
   const { database } = JSON.parse(await readFile(configs.host, 'utf8')) as { database: { url: string } };
   const apiKeys = await seed({
     appUrl: database.url,
@@ -239,7 +253,7 @@ async function startDemoServices(
     apiKeysFile: join(demo, 'api-keys.json'),
   });
   log(`demo services are ready, tenants ${Object.keys(apiKeys).join(' and ')} are seeded`);
-  return { endpoints, apiKeys };
+  return apiKeys;
 }
 
 async function startBulkhead(

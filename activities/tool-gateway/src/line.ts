@@ -1,4 +1,6 @@
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
+import { createEgress } from './adapters/egress.js';
+import type { EgressOptions } from './adapters/egress.js';
 import { createHttpAdapter } from './adapters/http.js';
 import { createHttpTransport } from './adapters/http-transport.js';
 import { createMcpAdapter } from './adapters/mcp.js';
@@ -11,20 +13,28 @@ import type { Matcher } from './match.js';
 
 export { createToolGateway } from './gateway.js';
 export type { Adapters, GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
+export type { EgressOptions } from './adapters/egress.js';
 export type { Matcher } from './match.js';
 export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
 
-/** The three adapters with the connections and children that they keep; `close` ends them all. */
-export function createAdapters(options: { readonly mcp: McpPoolOptions }): {
+/**
+ * The three adapters with the connections and children that they keep; `close` ends them all.
+ * @throws BulkheadError WORKER_MISCONFIGURED for an entry of the allow-list that is none.
+ */
+export function createAdapters(options: {
+  readonly mcp: McpPoolOptions;
+  readonly egress: EgressOptions;
+}): {
   readonly adapters: Adapters;
   close(): Promise<void>;
 } {
-  const transport = createHttpTransport();
+  const egress = createEgress(options.egress);
+  const transport = createHttpTransport(egress);
   const pool = createMcpPool(options.mcp);
   return {
     adapters: {
       http: createHttpAdapter(transport),
-      mcp: createMcpAdapter(pool),
+      mcp: createMcpAdapter(pool, egress),
       model: createModelAdapter(transport),
     },
     async close() {

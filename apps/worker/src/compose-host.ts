@@ -39,6 +39,7 @@ export function composeHost(
       dataDir: config.host.dataDir,
       path: process.env['PATH'] ?? '',
     },
+    egress: config.host.egress,
   });
   const toolGateway = createToolGateway({
     matcher: createToolMatcher(door),

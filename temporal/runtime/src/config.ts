@@ -63,6 +63,9 @@ export const IssuersSchema = z
   .max(50)
   .refine((list) => new Set(list.map(({ issuer }) => issuer)).size === list.length);
 
+/** Which of our own network tools may reach; entries are read by the tool gateway. */
+export const EgressSchema = z.array(z.string().min(1).max(300)).max(200);
+
 export const ApiConfigSchema = z.strictObject({
   role: z.literal('api'),
   database: Database.extend({ controlUrl: z.url({ protocol: /^postgres(ql)?$/ }) }),
@@ -101,6 +104,8 @@ export const HostConfigSchema = z.strictObject({
     bundlePath: path,
     dataDir: path,
     mcpServers: z.record(z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), McpServer),
+    /** Private places that tools may reach, `host:port` or a network; the host refuses to start with others. */
+    egress: z.strictObject({ allow: EgressSchema }).default({ allow: [] }),
     /** Workflows kept in memory per tenant; 0 replays the whole history at each step. */
     maxCachedWorkflows: z.int().min(0).max(10_000).default(50),
   }),

@@ -1,13 +1,7 @@
-import { lookup } from 'node:dns';
-import type { LookupAddress } from 'node:dns';
 import { BlockList, isIP } from 'node:net';
-import type { LookupFunction } from 'node:net';
 
-/** Addresses that are not the public internet: our own services, cloud metadata, the machine itself. */
-const PRIVATE_4 = new BlockList();
-/** A list of its own: a rule on ::ffff:0:0/96 in one list with IPv4 rules matches every IPv4 address there is. */
-const PRIVATE_6 = new BlockList();
-for (const [net, bits] of [
+/** IPv4 addresses that are not the public internet: our own services, cloud metadata, the machine itself. */
+const PRIVATE_4 = blockList('ipv4', [
   ['0.0.0.0', 8],
   ['10.0.0.0', 8],
   ['100.64.0.0', 10],
@@ -15,61 +9,73 @@ for (const [net, bits] of [
   ['169.254.0.0', 16],
   ['172.16.0.0', 12],
   ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.31.196.0', 24],
+  ['192.52.193.0', 24],
   ['192.88.99.0', 24],
   ['192.168.0.0', 16],
+  ['192.175.48.0', 24],
   ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
   ['224.0.0.0', 4],
   ['240.0.0.0', 4],
-] as const) {
-  PRIVATE_4.addSubnet(net, bits, 'ipv4');
-}
-for (const [net, bits] of [
-  ['::', 96],
-  ['::ffff:0:0', 96],
-  ['::ffff:0:0:0', 96],
-  ['64:ff9b::', 96],
-  ['64:ff9b:1::', 48],
-  ['100::', 64],
+]);
+
+/**
+ * In IPv6 the public internet is 2000::/3, and of it not these: tunnels that end at an IPv4 address of anybody's
+ * choice (6to4, Teredo), documentation, benchmarks. All that maps or translates IPv4 lies outside 2000::/3.
+ */
+const GLOBAL_6 = blockList('ipv6', [['2000::', 3]]);
+const PRIVATE_6 = blockList('ipv6', [
   ['2001::', 23],
+  ['2001:db8::', 32],
   ['2002::', 16],
-  ['fc00::', 7],
+  ['2620:4f:8000::', 48],
+  ['3fff::', 20],
+]);
+
+/** Nobody's service has these: link-local, where clouds hand out credentials, "this host", multicast, broadcast. */
+const UNROUTABLE_4 = blockList('ipv4', [
+  ['0.0.0.0', 8],
+  ['100.100.100.200', 32],
+  ['169.254.0.0', 16],
+  ['192.0.0.0', 24],
+  ['224.0.0.0', 4],
+  ['240.0.0.0', 4],
+]);
+const UNROUTABLE_6 = blockList('ipv6', [
+  ['fd00:ec2::', 32],
   ['fe80::', 10],
-  ['fec0::', 10],
   ['ff00::', 8],
-] as const) {
-  PRIVATE_6.addSubnet(net, bits, 'ipv6');
-}
+]);
 
-export class PrivateAddress extends Error {
-  override readonly name = 'PrivateAddress';
-  constructor() {
-    super('the destination is not on the public internet');
-  }
-}
-
-/** @throws PrivateAddress for an address that an agent may not choose as a destination. */
-export function assertPublic(address: string): void {
+/** Whether this is an address of the public internet; false for what is no address at all. */
+export function isPublicAddress(address: string): boolean {
+  // a zone names an interface of ours
+  if (address.includes('%')) return false;
   const family = isIP(address);
-  const isPublic =
-    (family === 4 && !PRIVATE_4.check(address, 'ipv4')) ||
-    (family === 6 && !PRIVATE_6.check(address, 'ipv6'));
-  if (!isPublic) throw new PrivateAddress();
+  if (family === 4) return !PRIVATE_4.check(address, 'ipv4');
+  return family === 6 && GLOBAL_6.check(address, 'ipv6') && !PRIVATE_6.check(address, 'ipv6');
 }
 
 /**
- * Resolves as the socket will connect: a check before the request could be answered with another address a moment
- * later (DNS rebinding). One private address among several refuses the name.
+ * Whether even an operator who allows a host by name cannot have meant this address. In IPv6 that is all but ::1, the
+ * public and the unique local addresses: what maps IPv4 is another way to write what is refused in IPv4.
  */
-export const publicLookup: LookupFunction = (hostname, options, callback) => {
-  lookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
-    if (error) return callback(error, '', 0);
-    try {
-      for (const { address } of addresses) assertPublic(address);
-    } catch (refused) {
-      return callback(refused as Error, '', 0);
-    }
-    const [first] = addresses;
-    if (options.all) return callback(null, addresses);
-    callback(null, first?.address ?? '', first?.family ?? 0);
-  });
-};
+export function isUnroutable(address: string): boolean {
+  if (isIP(address) === 4) return UNROUTABLE_4.check(address, 'ipv4');
+  if (address.includes('%') || isIP(address) !== 6 || UNROUTABLE_6.check(address, 'ipv6')) return true;
+  return !NAMEABLE_6.check(address, 'ipv6');
+}
+const NAMEABLE_6 = blockList('ipv6', [
+  ['::1', 128],
+  ['fc00::', 7],
+]);
+
+/** One family per list: a rule on ::ffff:0:0/96 in one list with IPv4 rules matches every IPv4 address there is. */
+function blockList(family: 'ipv4' | 'ipv6', nets: readonly (readonly [string, number])[]): BlockList {
+  const list = new BlockList();
+  for (const [net, bits] of nets) list.addSubnet(net, bits, family);
+  return list;
+}

@@ -1,20 +1,22 @@
 import http from 'node:http';
 import https from 'node:https';
-import { isIP } from 'node:net';
 import type { Socket } from 'node:net';
-import { assertPublic, PrivateAddress, publicLookup } from './address-guard.js';
+import { bodyOf } from './body.js';
+import { ForbiddenAddress } from './egress.js';
+import type { Egress, Target } from './egress.js';
+
+export type NotSentWhy = 'connect' | 'aborted' | 'not_mine' | 'forbidden_address';
 
 /** What the network says, before any vendor's meaning is put into it. */
 export type Exchange =
   | {
       readonly kind: 'answered';
       readonly status: number;
-      readonly contentType: string;
       readonly text: string;
     }
   /** The status is known, the body was larger than allowed or broke off. */
-  | { readonly kind: 'cut'; readonly status: number; readonly why: 'too_large' | 'broken' }
-  | { readonly kind: 'not_sent'; readonly why: 'connect' | 'aborted' | 'not_mine' | 'private_address' }
+  | { readonly kind: 'cut'; readonly status: number; readonly why: 'too_large' | 'broken' | 'encoding' }
+  | { readonly kind: 'not_sent'; readonly why: NotSentWhy }
   | { readonly kind: 'unknown'; readonly why: string };
 
 interface HttpRequest {
@@ -30,8 +32,8 @@ interface HttpRequest {
    * a tool that must not be repeated would end as indeterminate for nothing.
    */
   readonly ownConnection: boolean;
-  /** The destination was chosen by an agent: it must be on the public internet. */
-  readonly publicOnly: boolean;
+  /** The destination was chosen by an agent, not declared by an admin. */
+  readonly agentChosen: boolean;
 }
 
 export interface HttpTransport {
@@ -44,11 +46,11 @@ export interface HttpTransport {
  * only when the socket is connected and this host has been asked once more whether it may act. Redirects are not
  * followed: they would carry the request, and its credential, to a place that nobody authorised.
  */
-export function createHttpTransport(): HttpTransport {
+export function createHttpTransport(egress: Egress): HttpTransport {
   const keepAlive = { keepAlive: true, maxSockets: 64, maxFreeSockets: 16, timeout: 30_000 };
   const agents = { 'http:': new http.Agent(keepAlive), 'https:': new https.Agent(keepAlive) };
   return {
-    send: (request) => exchange(request, agents),
+    send: (request) => exchange(request, agents, egress),
     close() {
       agents['http:'].destroy();
       agents['https:'].destroy();
@@ -58,12 +60,9 @@ export function createHttpTransport(): HttpTransport {
 
 type Agents = { readonly 'http:': http.Agent; readonly 'https:': https.Agent };
 
-function exchange(request: HttpRequest, agents: Agents): Promise<Exchange> {
-  const { url, body, signal } = request;
+function exchange(request: HttpRequest, agents: Agents, egress: Egress): Promise<Exchange> {
+  const { body, signal } = request;
   if (signal.aborted) return Promise.resolve({ kind: 'not_sent', why: 'aborted' });
-  if (request.publicOnly && isPrivateLiteral(url)) {
-    return Promise.resolve({ kind: 'not_sent', why: 'private_address' });
-  }
   return new Promise((resolve) => {
     let sent = false;
     let settled = false;
@@ -74,10 +73,10 @@ function exchange(request: HttpRequest, agents: Agents): Promise<Exchange> {
     };
     let outgoing: http.ClientRequest;
     try {
-      outgoing = open(request, agents);
-    } catch {
-      // Node refuses the request as such (a header that is none, an unknown protocol)
-      return end({ kind: 'not_sent', why: 'connect' });
+      outgoing = open(request, agents, egress);
+    } catch (error) {
+      // the address is refused, or Node refuses the request as such (a header that is none, an unknown protocol)
+      return end({ kind: 'not_sent', why: reasonOf(error as Error, signal) });
     }
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       if (sent) return end({ kind: 'unknown', why: signal.aborted ? 'aborted' : (error.code ?? error.name) });
@@ -105,24 +104,27 @@ function exchange(request: HttpRequest, agents: Agents): Promise<Exchange> {
   });
 }
 
-function open(request: HttpRequest, agents: Agents): http.ClientRequest {
+function open(request: HttpRequest, agents: Agents, egress: Egress): http.ClientRequest {
   const { url, method, headers, body, signal } = request;
   const secure = url.protocol === 'https:';
+  const target = targetOf(url, request.agentChosen);
+  egress.checkLiteral(target);
   const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
   const options: https.RequestOptions = {
     method,
     headers: { ...headers, ...length },
     signal,
-    agent: request.ownConnection ? false : agents[secure ? 'https:' : 'http:'],
+    // connections to places that an admin declared are not shared with those that an agent chose
+    agent: request.ownConnection || request.agentChosen ? false : agents[secure ? 'https:' : 'http:'],
+    lookup: egress.lookupFor(target),
     // an answer's headers are bounded too
     maxHeaderSize: 32_768,
-    ...(request.publicOnly ? { lookup: publicLookup, agent: false } : {}),
   };
   return secure ? https.request(url, options) : http.request(url, options);
 }
 
 /** Plain sockets speak after `connect`, encrypted ones after `secureConnect`; a reused one is ready as it is. */
-function whenConnected(socket: Socket, ready: () => void): void {
+export function whenConnected(socket: Socket, ready: () => void): void {
   const encrypted = 'encrypted' in socket && socket.encrypted === true;
   const handshaking = encrypted && 'secureConnecting' in socket && socket.secureConnecting === true;
   if (!socket.connecting && !handshaking) return ready();
@@ -131,34 +133,18 @@ function whenConnected(socket: Socket, ready: () => void): void {
 
 async function readAnswer(incoming: http.IncomingMessage, bytesMax: number): Promise<Exchange> {
   const status = incoming.statusCode ?? 0;
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of incoming as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > bytesMax) return { kind: 'cut', status, why: 'too_large' };
-      chunks.push(chunk);
-    }
-  } catch {
-    return { kind: 'cut', status, why: 'broken' };
-  }
-  const contentType = incoming.headers['content-type'] ?? '';
-  return { kind: 'answered', status, contentType, text: Buffer.concat(chunks).toString('utf8') };
+  const body = await bodyOf(incoming, incoming.headers['content-encoding'], bytesMax);
+  if (typeof body === 'string') return { kind: 'cut', status, why: body };
+  return { kind: 'answered', status, text: body.toString('utf8') };
 }
 
-function reasonOf(error: Error, signal: AbortSignal): 'connect' | 'aborted' | 'private_address' {
-  if (error instanceof PrivateAddress) return 'private_address';
+function reasonOf(error: Error, signal: AbortSignal): NotSentWhy {
+  if (error instanceof ForbiddenAddress) return 'forbidden_address';
   return signal.aborted ? 'aborted' : 'connect';
 }
 
-/** An address written as a literal is never looked up, so the guard of the look-up does not see it. */
-function isPrivateLiteral(url: URL): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  if (isIP(host) === 0) return false;
-  try {
-    assertPublic(host);
-    return false;
-  } catch {
-    return true;
-  }
+/** Where a request goes, as the guard of addresses judges it. */
+export function targetOf(url: URL, agentChosen: boolean): Target {
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  return { hostname: url.hostname, port, agentChosen };
 }

@@ -10,11 +10,13 @@ import type { HttpTool } from '@bulkhead/contract/schemas';
 import type { Lease } from '@bulkhead/secret-broker/line';
 import { refusal } from './adapter.js';
 import type { Invocation } from './adapter.js';
+import { createEgress } from './egress.js';
 import { createHttpAdapter } from './http.js';
 import { createHttpTransport } from './http-transport.js';
 
 const open: (Server | TcpServer)[] = [];
-const transport = createHttpTransport();
+/** Loopback is where these tests' tools are. */
+const transport = createHttpTransport(createEgress({ allow: ['127.0.0.0/8'] }));
 const adapter = createHttpAdapter(transport);
 
 afterEach(() => {

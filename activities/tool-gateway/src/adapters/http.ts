@@ -2,7 +2,7 @@ import type { Json } from '@bulkhead/contract';
 import type { HttpTool } from '@bulkhead/contract/schemas';
 import { credentialHeader, failed, refusal } from './adapter.js';
 import type { Adapter, Ending, Invocation } from './adapter.js';
-import type { Exchange, HttpTransport } from './http-transport.js';
+import type { Exchange, HttpTransport, NotSentWhy } from './http-transport.js';
 
 /** JSON over HTTP. Arguments that stand in the URL's path go there, the others into the body or the query. */
 export function createHttpAdapter(transport: HttpTransport): Adapter<HttpTool> {
@@ -27,7 +27,7 @@ export function createHttpAdapter(transport: HttpTransport): Adapter<HttpTool> {
       signal,
       stillMine,
       ownConnection: spec.idempotency === 'none',
-      publicOnly: spec.urlArgument !== undefined,
+      agentChosen: spec.urlArgument !== undefined,
     });
     return classifyHttp(answer, spec.idempotency);
   };
@@ -66,6 +66,8 @@ export function classifyHttp(answer: Exchange, idempotency: HttpTool['idempotenc
     // broken off: what can be repeated is asked again, what cannot was answered by its status
     if (answer.why === 'broken' && idempotency !== 'none')
       return { kind: 'unknown', message: 'The answer broke off.' };
+    if (answer.why === 'encoding')
+      return failed(`The tool answered HTTP ${status} in an encoding that is not read.`);
     return failed(`The tool answered HTTP ${status}, and the answer is too large or broke off.`);
   }
   if (status >= 300 && status < 400)
@@ -78,13 +80,13 @@ export function classifyHttp(answer: Exchange, idempotency: HttpTool['idempotenc
     : { kind: 'answered', outcome: 'ok', value };
 }
 
-function notSent(why: 'connect' | 'aborted' | 'not_mine' | 'private_address'): Ending {
+export function notSent(why: NotSentWhy): Ending {
   switch (why) {
-    case 'private_address':
+    case 'forbidden_address':
       return {
         kind: 'not_sent',
         refusal: 'denied',
-        message: 'An agent may not choose a destination inside the private network.',
+        message: 'The destination is inside a private network and this installation does not allow it.',
       };
     case 'connect':
       return { kind: 'not_sent', refusal: 'provider_unavailable', message: 'The tool cannot be reached.' };

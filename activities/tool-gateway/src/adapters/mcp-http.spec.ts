@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { tenantId } from '@bulkhead/contract';
 import { McpToolSpec } from '@bulkhead/contract/schemas';
+import { createEgress } from './egress.js';
 import { createMcpAdapter } from './mcp.js';
 import { createMcpPool } from './mcp-pool.js';
 
@@ -47,7 +48,7 @@ afterAll(async () => {
 });
 
 const pool = createMcpPool({ dataDir: '/nonexistent', path: '', servers: {} });
-const adapter = createMcpAdapter(pool);
+const adapter = createMcpAdapter(pool, createEgress({ allow: ['127.0.0.0/8'] }));
 const call = (tool: string, args: object = {}, over: object = {}) =>
   adapter({
     tenantId: tenantId('acme'),

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import type { Json, TenantId } from '@bulkhead/contract';
 import { McpToolSpec } from '@bulkhead/contract/schemas';
+import { createEgress } from './egress.js';
 import { classifyMcpError, classifyMcpResult, createMcpAdapter } from './mcp.js';
 import { createMcpPool } from './mcp-pool.js';
 
@@ -37,7 +38,7 @@ const pool = createMcpPool({
     missing: { command: '/nowhere/server', args: [] },
   },
 });
-const adapter = createMcpAdapter(pool);
+const adapter = createMcpAdapter(pool, createEgress({ allow: [] }));
 afterAll(async () => {
   await pool.close();
   rmSync(dataDir, { recursive: true });

@@ -7,13 +7,17 @@ import type { Json } from '@bulkhead/contract';
 import type { McpTool } from '@bulkhead/contract/schemas';
 import { ANSWER_DEPTH_MAX, credentialHeader, failed, refusal } from './adapter.js';
 import type { Adapter, Ending, Invocation } from './adapter.js';
+import { ForbiddenAddress } from './egress.js';
+import type { Egress } from './egress.js';
+import { createGuardedFetch } from './guarded-fetch.js';
+import { notSent } from './http.js';
 import { CLIENT_INFO } from './mcp-pool.js';
 import type { McpPool } from './mcp-pool.js';
 
 const TOO_LARGE = 'The answer of the tool is too large.';
 
 /** Tools of MCP servers: a stdio child of the tenant's own, or a streamable HTTP server. */
-export function createMcpAdapter(pool: McpPool): Adapter<McpTool> {
+export function createMcpAdapter(pool: McpPool, egress: Egress): Adapter<McpTool> {
   return async (invocation) => {
     const refused = refusal(invocation);
     if (refused) return refused;
@@ -26,7 +30,7 @@ export function createMcpAdapter(pool: McpPool): Adapter<McpTool> {
           call(client, invocation, progress),
         );
       }
-      return await overHttp(invocation, progress);
+      return await overHttp(egress, invocation, progress);
     } catch (error) {
       return classifyMcpError(error, progress.sent);
     }
@@ -34,7 +38,11 @@ export function createMcpAdapter(pool: McpPool): Adapter<McpTool> {
 }
 
 /** A client for this one call: the credential lives in the lease and must not stay in a pooled connection. */
-async function overHttp(outer: Invocation<McpTool>, progress: { sent: boolean }): Promise<Ending> {
+async function overHttp(
+  egress: Egress,
+  outer: Invocation<McpTool>,
+  progress: { sent: boolean },
+): Promise<Ending> {
   // The SDK swallows an error in the answer's stream and would wait for the rest until the call's timeout: a flood has
   // to end the call itself.
   const flood = new AbortController();
@@ -43,7 +51,7 @@ async function overHttp(outer: Invocation<McpTool>, progress: { sent: boolean })
   if (!url) return { kind: 'not_sent', refusal: 'denied', message: 'The server has no destination.' };
   const client = new Client(CLIENT_INFO);
   const transport = new StreamableHTTPClientTransport(url, {
-    fetch: boundedFetch(invocation, () => flood.abort()),
+    fetch: boundedFetch(egress, invocation, () => flood.abort()),
     reconnectionOptions: {
       maxRetries: 0,
       initialReconnectionDelay: 1_000,
@@ -64,16 +72,16 @@ async function overHttp(outer: Invocation<McpTool>, progress: { sent: boolean })
 }
 
 /** No redirects, our credential only, and a bounded answer. */
-function boundedFetch(invocation: Invocation<McpTool>, onFlood: () => void): FetchLike {
-  const { spec, signal } = invocation;
+function boundedFetch(egress: Egress, invocation: Invocation<McpTool>, onFlood: () => void): FetchLike {
+  const { spec, signal, stillMine } = invocation;
+  const guarded = createGuardedFetch(egress, stillMine);
   return async (input, init) => {
     const headers = new Headers(init?.headers);
     for (const [name, value] of Object.entries(credentialHeader(invocation))) headers.set(name, value);
     const signals = init?.signal ? [signal, init.signal] : [signal];
-    const response = await fetch(input, {
+    const response = await guarded(input, {
       ...init,
       headers,
-      redirect: 'error',
       signal: AbortSignal.any(signals),
     });
     if (!response.body) return response;
@@ -122,6 +130,8 @@ export function classifyMcpResult(result: Record<string, unknown>, answerBytesMa
 
 /** The one place where an error of the MCP client gets its meaning. */
 export function classifyMcpError(error: unknown, sent: boolean): Ending {
+  // the request itself never left, however far the conversation had come
+  if (error instanceof ForbiddenAddress) return notSent('forbidden_address');
   if (!sent) {
     return {
       kind: 'not_sent',

@@ -47,7 +47,7 @@ export function createModelAdapter(transport: HttpTransport): Adapter<ModelTool>
       signal,
       stillMine,
       ownConnection: spec.idempotency === 'none',
-      publicOnly: false,
+      agentChosen: false,
     });
     return classifyModel(classifyHttp(answer, spec.idempotency));
   };
