@@ -25,6 +25,7 @@ export type LineFunction =
   | 'request_run'
   | 'decide_approval'
   | 'publish_policy'
+  | 'run_facts'
   | 'host_register'
   | 'host_beat';
 

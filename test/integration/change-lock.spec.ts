@@ -171,6 +171,10 @@ describe('an approval', () => {
       kind: 'approval_required',
       approvalId: second,
     });
+    // and it stays void: what was approved under another decision does not come back with the old one
+    const third = `acme.approval.${calls}c`;
+    expect(await admit({ policyVersion, approval: obligation(third) })).toMatchObject({ approvalId: third });
+    expect(await approve(third)).toMatchObject({ kind: 'decided' });
     expect(await admit({ policyVersion, approval: obligation('acme.approval.unused') })).toMatchObject({
       kind: 'admitted',
     });

@@ -37,6 +37,17 @@ export const AdmitAnswer = z.discriminatedUnion('kind', [
     used: z.number(),
     resetsAt: z.string(),
   }),
+  z.strictObject({
+    kind: z.literal('limit_reached'),
+    reason: z.strictObject({
+      message: z.string(),
+      rule: z.string(),
+      layer: z.literal('policy'),
+      limit: z.number(),
+      used: z.number(),
+      resetsAt: z.string().optional(),
+    }),
+  }),
 ]);
 export type AdmitAnswer = z.infer<typeof AdmitAnswer>;
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BulkheadError } from '@bulkhead/contract';
 import type { CallKey, Json, OutcomeKind, Reason, RunId, TenantId, ToolId } from '@bulkhead/contract';
-import { decidedFor } from '@bulkhead/policy/line';
+import { decidedFor, isRecent } from '@bulkhead/policy/line';
 import type { AllowDecision } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { AdmitAnswer, DecideAnswer, SettleAnswer } from './answers.js';
@@ -64,7 +64,13 @@ export type Admitted =
   { readonly kind: 'admitted'; readonly admission: Admission } | Exclude<AdmitAnswer, { kind: 'admitted' }>;
 
 export type Settlement =
-  | { readonly ending: 'answered'; readonly outcome: OutcomeKind; readonly result: Uint8Array }
+  | {
+      readonly ending: 'answered';
+      readonly outcome: OutcomeKind;
+      readonly result: Uint8Array;
+      /** Classes of data that the answer may carry; none when omitted. */
+      readonly reads?: readonly string[];
+    }
   | { readonly ending: 'not_sent' }
   | { readonly ending: 'unknown' };
 
@@ -107,7 +113,7 @@ export function createJournal(deps: JournalDeps): Journal {
     const { tenantId, key, host, token } = admission;
     const ending =
       settlement.ending === 'answered'
-        ? { outcome: settlement.outcome, result: base64(settlement.result) }
+        ? { outcome: settlement.outcome, result: base64(settlement.result), reads: settlement.reads }
         : { outcome: null, result: null };
     const answer = await deps.door
       .tenant(tenantId)
@@ -131,6 +137,9 @@ export function createJournal(deps: JournalDeps): Journal {
       if (!decidedFor(tenantId, decision)) {
         throw new BulkheadError('INTERNAL', { internal: 'admit got a decision that policy did not make' });
       }
+      // a process that stood still must not act on what it knew before
+      if (!isRecent(decision))
+        throw new BulkheadError('POLICY_UNAVAILABLE', { internal: 'the decision is stale' });
       try {
         const answer = AdmitAnswer.parse(
           await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
@@ -195,6 +204,9 @@ function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Js
     policyVersion: decision.policyVersion,
     rule: decision.rule,
     approval: decision.approval ? { ...decision.approval, requestedBy, newApprovalId } : null,
+    // absent unless the policy counts or only observes, so that the line does nothing for whom it does neither
+    ...(decision.limits ? { limits: decision.limits.map((limit): Json => ({ ...limit })) } : {}),
+    ...(decision.observed ? { observed: { ...decision.observed } } : {}),
   };
 }
 

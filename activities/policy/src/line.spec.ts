@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { agentId, BulkheadError, tenantId, toolId, workspaceId } from '@bulkhead/contract';
+import { agentId, buildRunId, BulkheadError, tenantId, toolId, workspaceId } from '@bulkhead/contract';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { createPolicy } from './line.js';
-import type { Policy, PolicyFacts } from './line.js';
+import type { CallFacts, Policy } from './line.js';
 
 const ACME = tenantId('acme');
-const FACTS: PolicyFacts = {
+const FACTS: CallFacts = {
   tool: toolId('desk.read'),
   system: 'desk',
   effect: 'read',
@@ -15,6 +15,7 @@ const FACTS: PolicyFacts = {
   agent: agentId('a'),
   workspace: workspaceId('main'),
   actor: 'key:x',
+  runId: buildRunId(ACME, '01jd0000000000000000000000'),
 };
 const ALLOW = { rules: [{ id: 'all', effect: 'allow', tools: ['*'] }] };
 
@@ -22,28 +23,51 @@ describe('the policy in force', () => {
   let head: number | undefined;
   let documents: Record<number, unknown>;
   let away: boolean;
+  let slow: boolean;
+  let asked: unknown[];
   let reads: number;
   let clockMs: number;
   let policy: Policy;
 
   beforeEach(() => {
     [head, documents, away, reads, clockMs] = [1, { 1: ALLOW }, false, 0, 0];
+    [slow, asked] = [false, []];
     const rows = {
       policyHead: { findUnique: async () => (head === undefined ? null : { version: head }) },
       policy: { findUnique: async () => ({ document: documents[head ?? 0] }) },
     };
     const run = async (work: (tx: typeof rows) => Promise<unknown>): Promise<unknown> => {
       reads += 1;
+      if (slow) return new Promise(() => undefined);
       if (away) throw new BulkheadError('DATABASE_UNAVAILABLE');
       return work(rows);
     };
-    const door = { tenant: () => ({ run }) } as unknown as Pick<TenantDoor, 'tenant'>;
-    policy = createPolicy({ door, nowMs: () => clockMs });
+    const call = async (name: string, argument: unknown): Promise<unknown> => {
+      asked.push([name, argument]);
+      return { read: ['personal'], done: [] };
+    };
+    const door = { tenant: () => ({ run, call }) } as unknown as Pick<TenantDoor, 'tenant'>;
+    policy = createPolicy({
+      door,
+      nowMs: () => clockMs,
+      now: () => new Date('2026-11-24T23:59:59Z'),
+      deadlineMs: 50,
+    });
   });
   const decide = (fresh = false) => policy.authorise(ACME, 'default', FACTS, { fresh });
 
   it('decides with its version and rule, and is read once a second', async () => {
-    expect(await decide()).toEqual({ kind: 'allow', rule: 'all', profile: 'default', policyVersion: 1 });
+    expect(await decide()).toEqual({
+      kind: 'allow',
+      rule: 'all',
+      profile: 'default',
+      policyVersion: 1,
+      facts: {
+        ...FACTS,
+        time: { hour: 23, minute: 1439, weekday: 'tuesday', date: '2026-11-24' },
+        run: { read: [], done: [] },
+      },
+    });
     clockMs = 999;
     await decide();
     expect(reads).toBe(1);
@@ -72,6 +96,32 @@ describe('the policy in force', () => {
   ])('denies everything when it is %s', async (_, version, stored, rule) => {
     [head, documents] = [version, stored];
     expect(await decide()).toMatchObject({ kind: 'deny', rule });
+  });
+
+  it('is read once for any number of calls that need it at the same moment', async () => {
+    await Promise.all(Array.from({ length: 50 }, () => decide()));
+    expect(reads).toBe(1);
+  });
+
+  it('slower than its deadline is a fault, and the next call is not held up by it', async () => {
+    slow = true;
+    await expect(decide()).rejects.toMatchObject({ code: 'POLICY_UNAVAILABLE' });
+    slow = false;
+    expect(await decide()).toMatchObject({ kind: 'allow' });
+  });
+
+  it("reads the run's past only when a rule of this tool asks about it", async () => {
+    await decide();
+    expect(asked).toEqual([]);
+    const tainted = {
+      id: 'tainted',
+      effect: 'deny',
+      tools: ['desk.*'],
+      when: { 'run.read.personal': { eq: true }, 'run.done.desk.check': { eq: false } },
+    };
+    [head, documents] = [2, { 2: { rules: [...ALLOW.rules, tainted] } }];
+    expect(await decide(true)).toMatchObject({ kind: 'deny', rule: 'tainted' });
+    expect(asked).toEqual([['run_facts', { runId: FACTS.runId, tools: ['desk.check'] }]]);
   });
 
   it('unreachable is a fault that is worth another try, never an old allowance', async () => {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { BulkheadError } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
-import { PolicyDocumentSchema } from '@bulkhead/contract/policy';
+import { parsePolicy } from '@bulkhead/contract/policy';
 import type { PolicyDocument } from '@bulkhead/contract/policy';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 
@@ -20,16 +20,8 @@ export async function publishPolicy(
     readonly reason: string;
   },
 ): Promise<{ readonly version: number }> {
-  const parsed = PolicyDocumentSchema.safeParse(publication.document);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const field = ['document', ...(issue?.path ?? [])].join('.');
-    throw new BulkheadError('BAD_INPUT', {
-      field,
-      publicMessage: `${field}: ${issue?.message ?? 'not valid'}`,
-    });
-  }
-  const answer = await db.call('publish_policy', { ...publication, document: parsed.data as Json });
+  const document = readDocument(publication.document);
+  const answer = await db.call('publish_policy', { ...publication, document: document as Json });
   return { version: Published.parse(answer).version };
 }
 
@@ -50,7 +42,15 @@ export async function currentPolicy(
   if (!row) return undefined;
   return {
     version: row.version,
-    document: PolicyDocumentSchema.parse(row.document),
+    document: readDocument(row.document),
     publishedBy: row.publishedBy,
   };
+}
+
+/** @throws BulkheadError BAD_INPUT with the path of what is wrong. */
+function readDocument(value: unknown): PolicyDocument {
+  const parsed = parsePolicy(value);
+  if (parsed.kind === 'document') return parsed.document;
+  const [{ path, message }] = parsed.problems;
+  throw new BulkheadError('BAD_INPUT', { field: path, publicMessage: `${path}: ${message}` });
 }

@@ -92,6 +92,14 @@ export async function answerOf(
       const message = `The daily limit of ${limit} tool calls is used up.`;
       return { kind: 'budget_exceeded', reason: { message, layer, limit, used, resetsAt }, key };
     }
+    case 'limit_reached': {
+      const { resetsAt, ...reason } = admitted.reason;
+      return {
+        kind: 'budget_exceeded',
+        reason: { ...reason, ...(resetsAt === undefined ? {} : { resetsAt }) },
+        key,
+      };
+    }
     case 'held':
       throw new BulkheadError('EFFECT_HELD', { internal: `another attempt holds effect ${key}` });
     case 'run_ended':

@@ -2,7 +2,7 @@ import { BulkheadError, buildApprovalId } from '@bulkhead/contract';
 import type { CallAnswer, CallKey, CallRequest, Envelope, Json } from '@bulkhead/contract';
 import { isAdmission } from '@bulkhead/journal/line';
 import type { Admission, Call } from '@bulkhead/journal/line';
-import type { PolicyFacts } from '@bulkhead/policy/line';
+import type { AllowDecision, CallFacts } from '@bulkhead/policy/line';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import type { Lease } from '@bulkhead/secret-broker/line';
 import type { Ending } from './adapters/adapter.js';
@@ -51,8 +51,9 @@ async function runCall(
       const { reason } = matched;
       return rejected(deps, envelope, { key, toolId, kind: 'invalid_input', policyVersion: 0, reason });
     }
-    const facts = factsOf(envelope, matched);
-    const decision = await deps.policy.authorise(tenantId, policyProfile, facts, { fresh });
+    const decision = await deps.policy.authorise(tenantId, policyProfile, factsOf(envelope, matched), {
+      fresh,
+    });
     if (decision.kind === 'deny') {
       const { policyVersion, message, rule } = decision;
       return rejected(deps, envelope, {
@@ -63,7 +64,7 @@ async function runCall(
         reason: { message, rule },
       });
     }
-    const call = await describe(deps, envelope, request, context, key, matched, facts);
+    const call = await describe(deps, envelope, request, context, key, matched, decision);
     context.signal.throwIfAborted();
     const admitted = await deps.journal.admit(tenantId, decision, call);
     if (admitted.kind === 'policy_moved' || admitted.kind === 'tool_moved') continue;
@@ -113,8 +114,8 @@ async function perform(
   }
 }
 
-function factsOf(envelope: Envelope, { toolId, spec, args, destination }: MatchedCall): PolicyFacts {
-  const { agentId: agent, workspaceId: workspace, actor } = envelope;
+function factsOf(envelope: Envelope, { toolId, spec, args, destination }: MatchedCall): CallFacts {
+  const { agentId: agent, workspaceId: workspace, actor, runId } = envelope;
   const { effect, dataClasses } = spec;
   return {
     tool: toolId,
@@ -126,6 +127,8 @@ function factsOf(envelope: Envelope, { toolId, spec, args, destination }: Matche
     agent,
     workspace,
     actor,
+    runId,
+    ...(spec.adapter === 'model' ? { model: spec.model } : {}),
   };
 }
 
@@ -139,12 +142,14 @@ async function describe(
   context: GatewayContext,
   key: CallKey,
   matched: MatchedCall,
-  facts: PolicyFacts,
+  { facts }: AllowDecision,
 ): Promise<Call> {
   const { tenantId, runId, agentId, actor } = envelope;
   const { spec, toolId, version, destination, args } = matched;
   const secretName = spec.credential?.secret;
-  const sealed = JSON.stringify({ facts, target: destination.target, adapter: spec.adapter });
+  const { effect, idempotency, description } = spec;
+  const shown = { description, effect, idempotency, credential: secretName ?? null };
+  const sealed = JSON.stringify({ facts, target: destination.target, adapter: spec.adapter, shown });
   return {
     runId,
     workflowId: context.workflowId,

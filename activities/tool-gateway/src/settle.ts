@@ -64,7 +64,9 @@ async function settlementOf(
     const plain = Buffer.from(JSON.stringify(stored), 'utf8');
     try {
       const result = await deps.keyRing.seal(tenantId, PURPOSES.effectResult, plain);
-      return { settlement: { ending: 'answered', outcome: outcome.kind, result }, outcome };
+      // whatever the outcome: the text of a refusal, too, comes from the tool
+      const reads = spec.dataClasses.length > 0 ? { reads: spec.dataClasses } : {};
+      return { settlement: { ending: 'answered', outcome: outcome.kind, result, ...reads }, outcome };
     } catch (fault) {
       return { settlement: { ending: 'unknown' }, outcome: undefined, fault };
     }

@@ -1,7 +1,7 @@
 import { createMongoAbility, subject } from '@casl/ability';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { agentId, toolId, workspaceId } from './ids.js';
+import { agentId, buildRunId, tenantId, toolId, workspaceId } from './ids.js';
 import { compilePolicy, DEFAULT_DENY, PolicyDocumentSchema } from './policy.js';
 import type { PolicyFacts, PolicyRule } from './policy.js';
 
@@ -15,6 +15,9 @@ const facts = (over: Partial<PolicyFacts> = {}): PolicyFacts => ({
   agent: agentId('payer'),
   workspace: workspaceId('main'),
   actor: 'key:abc',
+  runId: buildRunId(tenantId('acme'), '01jd0000000000000000000000'),
+  time: { hour: 9, minute: 545, weekday: 'monday', date: '2026-11-23' },
+  run: { read: [], done: [] },
   ...over,
 });
 const rule = (over: Partial<PolicyRule> & { id: string }): PolicyRule => ({

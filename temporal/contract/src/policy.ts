@@ -1,44 +1,78 @@
-import { createMongoAbility, subject } from '@casl/ability';
-import type { MongoAbility, RawRuleOf } from '@casl/ability';
-import { DEFAULT_DENY } from './policy-document.js';
-import type { PolicyApproval, PolicyDocument, PolicyRule, PolicyTest } from './policy-document.js';
-import { factAt } from './policy-facts.js';
+import { subject } from '@casl/ability';
+import { compileTool } from './policy-compile.js';
+import type { CallSubject, ToolRules } from './policy-compile.js';
+import { DEFAULT_DENY, OBSERVE_ONLY, READ_ONLY } from './policy-document.js';
+import type {
+  PolicyApproval,
+  PolicyDocument,
+  PolicyLimit,
+  PolicyMode,
+  PolicyRule,
+} from './policy-document.js';
 import type { PolicyFacts } from './policy-facts.js';
 
-export { DEFAULT_DENY, PolicyDocumentSchema } from './policy-document.js';
-export type { PolicyApproval, PolicyDocument, PolicyRule } from './policy-document.js';
-export type { PolicyFacts } from './policy-facts.js';
+export {
+  DEFAULT_DENY,
+  OBSERVE_ONLY,
+  POLICY_MODES,
+  PolicyDocumentSchema,
+  READ_ONLY,
+  RULES_MAX,
+} from './policy-document.js';
+export type {
+  PolicyApproval,
+  PolicyDocument,
+  PolicyLimit,
+  PolicyMode,
+  PolicyRule,
+} from './policy-document.js';
+export { DOCUMENT_CHARS_MAX, parsePolicy } from './policy-parse.js';
+export type { ParsedPolicy, PolicyProblem } from './policy-parse.js';
+export { NOTHING_YET, timeFacts } from './policy-facts.js';
+export type { CallFacts, PolicyFacts, RunFacts, TimeFacts } from './policy-facts.js';
 
-export type PolicyVerdict =
-  | { readonly kind: 'allow'; readonly rule: string; readonly approval?: PolicyApproval }
-  | { readonly kind: 'deny'; readonly rule: string; readonly message: string };
+/** What a call takes from a limit rule; admit takes it, or refuses the call. */
+export interface PolicyReservation {
+  readonly rule: string;
+  readonly of: PolicyLimit['of'];
+  readonly per: PolicyLimit['per'];
+  readonly max: number;
+  /** 1 for a count, else the argument. */
+  readonly amount: number;
+}
+
+export type PolicyVerdict = PolicyAllow | PolicyDeny;
+export interface PolicyAllow {
+  readonly kind: 'allow';
+  readonly rule: string;
+  readonly approval?: PolicyApproval;
+  /** In the order in which admit takes them, the same for every call, so that two calls never wait for each other. */
+  readonly limits?: readonly PolicyReservation[];
+  /** In observe mode: what would have stopped the call. */
+  readonly observed?: { readonly rule: string; readonly message: string };
+}
+interface PolicyDeny {
+  readonly kind: 'deny';
+  readonly rule: string;
+  readonly message: string;
+}
+
+/** One rule that names the tool, and what it had to say. */
+export interface RuleOpinion {
+  readonly id: string;
+  readonly effect: PolicyRule['effect'];
+  /** unreadable: a fact that it names is missing or of another type. */
+  readonly applies: 'yes' | 'no' | 'unreadable';
+}
 
 export interface CompiledPolicy {
+  readonly mode: PolicyMode;
   evaluate(facts: PolicyFacts): PolicyVerdict;
+  /** Every rule that names the tool, for a person who asks why. */
+  opinions(facts: PolicyFacts): readonly RuleOpinion[];
+  /** What the rules of this tool want to know of the run's past; undefined: nothing. */
+  asksRun(tool: string): ToolRules['asksRun'];
 }
-
-type Ability = MongoAbility<['call', 'Call' | CallSubject]>;
-type AbilityRule = RawRuleOf<Ability>;
-type CallSubject = Record<string, unknown> & { readonly __caslSubjectType__: 'Call' };
-
-/** The rules of one tool, ready to ask. */
-interface ToolRules {
-  readonly ability: Ability;
-  readonly byId: ReadonlyMap<string, PolicyRule>;
-  /** Facts that rules name, with the column under which the subject carries each. */
-  readonly columns: ReadonlyMap<string, string>;
-}
-
-const OPERATORS = {
-  eq: '$eq',
-  ne: '$ne',
-  in: '$in',
-  notIn: '$nin',
-  gt: '$gt',
-  gte: '$gte',
-  lt: '$lt',
-  lte: '$lte',
-} as const satisfies Record<keyof PolicyTest, string>;
 
 /** Tools whose rules are kept compiled; an id that is no tool never gets here, so this is a bound, not a tuning knob. */
 const TOOLS_MAX = 2_000;
@@ -52,17 +86,27 @@ const TOOLS_MAX = 2_000;
  */
 export function compilePolicy(document: PolicyDocument): CompiledPolicy {
   const tools = new Map<string, ToolRules>();
+  const mode = document.mode ?? 'enforce';
+  const rulesOf = (tool: string): ToolRules => {
+    const known = tools.get(tool);
+    if (known) return known;
+    const rules = compileTool(document.rules.filter((rule) => covers(rule, tool)));
+    const oldest = tools.size >= TOOLS_MAX ? tools.keys().next().value : undefined;
+    if (oldest !== undefined) tools.delete(oldest);
+    tools.set(tool, rules);
+    return rules;
+  };
   return {
+    mode,
     evaluate(facts) {
-      let rules = tools.get(facts.tool);
-      if (!rules) {
-        rules = compileTool(document.rules.filter((rule) => covers(rule, facts.tool)));
-        const oldest = tools.size >= TOOLS_MAX ? tools.keys().next().value : undefined;
-        if (oldest !== undefined) tools.delete(oldest);
-        tools.set(facts.tool, rules);
+      if (mode === 'read-only' && facts.effect !== 'read') {
+        return { kind: 'deny', rule: READ_ONLY, message: 'The policy is read-only: nothing may be changed.' };
       }
-      return verdict(rules, facts);
+      const verdict = verdictOf(rulesOf(facts.tool), facts);
+      return mode === 'observe' ? observed(verdict) : verdict;
     },
+    opinions: (facts) => opinionsOf(rulesOf(facts.tool), facts),
+    asksRun: (tool) => rulesOf(tool).asksRun,
   };
 }
 
@@ -75,82 +119,34 @@ function covers(rule: PolicyRule, tool: string): boolean {
   );
 }
 
-function compileTool(rules: readonly PolicyRule[]): ToolRules {
-  const columns = new Map<string, string>();
-  for (const path of rules.flatMap((rule) => Object.keys(rule.when ?? {}))) {
-    if (!columns.has(path)) columns.set(path, `fact${columns.size}`);
-  }
-  // by id, so that which rule is named never depends on how the document was sorted
-  const sorted = [...rules].sort((a, b) => (a.id < b.id ? 1 : -1));
-  const allows = sorted.filter((rule) => rule.effect === 'allow').map((rule) => allowRule(rule, columns));
-  const denies = sorted.flatMap((rule) => denyRules(rule, columns));
-  return {
-    ability: createMongoAbility<Ability>([...allows, ...denies]),
-    byId: new Map(rules.map((rule) => [rule.id, rule])),
-    columns,
-  };
-}
-
-const readable = (rule: PolicyRule): string => `readable:${rule.id}`;
-
-function conditionsOf(rule: PolicyRule, columns: ReadonlyMap<string, string>): Record<string, unknown> {
-  const tests = Object.entries(rule.when ?? {}).map(([path, test]) => {
-    const query = Object.entries(test).map(([name, operand]) => [
-      OPERATORS[name as keyof PolicyTest],
-      operand,
-    ]);
-    return [columns.get(path), Object.fromEntries(query)] as const;
-  });
-  return { ...Object.fromEntries(tests), [readable(rule)]: true };
-}
-
-function allowRule(rule: PolicyRule, columns: ReadonlyMap<string, string>): AbilityRule {
-  return { action: 'call', subject: 'Call', conditions: conditionsOf(rule, columns), reason: rule.id };
-}
-
-/** A deny rule bites when it holds, and, like an approval rule, also when its facts cannot be read. */
-function denyRules(rule: PolicyRule, columns: ReadonlyMap<string, string>): AbilityRule[] {
-  const base = { action: 'call', subject: 'Call', inverted: true, reason: rule.id } as const;
-  const unreadable: AbilityRule = { ...base, conditions: { [readable(rule)]: false } };
-  if (rule.effect === 'deny') return [unreadable, { ...base, conditions: conditionsOf(rule, columns) }];
-  return rule.approval ? [unreadable] : [];
-}
-
-function verdict(rules: ToolRules, facts: PolicyFacts): PolicyVerdict {
-  const call = subjectOf(rules, facts);
-  const matching = rules.ability.rulesFor('call', 'Call').filter((rule) => rule.matchesConditions(call));
+function verdictOf(rules: ToolRules, facts: PolicyFacts): PolicyVerdict {
+  const columns = rules.columns(facts);
+  // only a subject instance is ever asked about: by type name alone, CASL ignores conditions
+  const call = subject('Call', columns) as CallSubject;
   const decisive = rules.ability.relevantRuleFor('call', call);
   if (!decisive) {
     return { kind: 'deny', rule: DEFAULT_DENY, message: `No rule allows ${facts.tool}.` };
   }
-  const rule = ruleOf(rules, decisive.reason);
-  if (decisive.inverted) return deny(rule, call[readable(rule)] === true);
-  const approvals = matching
-    .filter((match) => !match.inverted)
-    .map((match) => ruleOf(rules, match.reason))
-    .filter((allow) => allow.approval !== undefined);
-  return approvals.length === 0 ? { kind: 'allow', rule: rule.id } : allowWithApproval(approvals);
+  const { rule, readable } = ruleOf(rules, decisive.reason);
+  if (decisive.inverted) return deny(rule, call[readable] !== false);
+  const asks = [...matching(rules, 'call', call), ...matching(rules, 'ask', call)].filter(
+    (each) => each.approval !== undefined,
+  );
+  const limits = reservations(rules, call, facts);
+  if ('kind' in limits) return limits;
+  const allowed = asks.length === 0 ? ({ kind: 'allow', rule: rule.id } as const) : allowWithApproval(asks);
+  return allowed.kind === 'deny' || limits.length === 0 ? allowed : { ...allowed, limits };
 }
 
-/** Only a subject instance is ever asked about: by type name alone, CASL ignores conditions. */
-function subjectOf(rules: ToolRules, facts: PolicyFacts): CallSubject {
-  const values: Record<string, unknown> = {};
-  for (const [path, column] of rules.columns) values[column] = factAt(facts, path);
-  for (const rule of rules.byId.values()) {
-    values[readable(rule)] = Object.entries(rule.when ?? {}).every(
-      ([path, test]) => typeof factAt(facts, path) === operandType(test),
-    );
-  }
-  return subject('Call', values) as CallSubject;
+/** The rules of a kind that hold, apart from denials. */
+function matching(rules: ToolRules, action: 'call' | 'ask' | 'limit', call: CallSubject): PolicyRule[] {
+  return rules.ability
+    .rulesFor(action, 'Call')
+    .filter((rule) => !rule.inverted && rule.matchesConditions(call))
+    .map((rule) => ruleOf(rules, rule.reason).rule);
 }
 
-/** All operands of a test have one type (the schema sees to it). */
-function operandType(test: PolicyTest): string {
-  const [first] = Object.values(test).flat();
-  return typeof first;
-}
-
-function deny(rule: PolicyRule, factsWereReadable: boolean): PolicyVerdict {
+function deny(rule: PolicyRule, factsWereReadable: boolean): PolicyDeny {
   const why = rule.reason ?? `Rule ${rule.id} forbids this call.`;
   const message = factsWereReadable
     ? why
@@ -177,7 +173,52 @@ function allowWithApproval(rules: readonly PolicyRule[]): PolicyVerdict {
   };
 }
 
-function ruleOf(rules: ToolRules, id: string | undefined): PolicyRule {
+const SCOPES = ['tenant', 'workspace', 'agent', 'run'] as const satisfies readonly PolicyLimit['of'][];
+
+function reservations(
+  rules: ToolRules,
+  call: CallSubject,
+  facts: PolicyFacts,
+): PolicyReservation[] | PolicyDeny {
+  const taken: PolicyReservation[] = [];
+  for (const rule of matching(rules, 'limit', call)) {
+    const { sum } = ruleOf(rules, rule.id);
+    const amount = sum ? sum.read(facts) : 1;
+    // a negative amount would give back what others have used
+    if (!rule.limit || typeof amount !== 'number' || amount < 0) return deny(rule, false);
+    const { of, per, max } = rule.limit;
+    taken.push({ rule: rule.id, of, per, max, amount });
+  }
+  return taken.sort((a, b) => SCOPES.indexOf(a.of) - SCOPES.indexOf(b.of) || (a.rule < b.rule ? -1 : 1));
+}
+
+/** Nothing is refused, nobody is asked and nothing is counted; what would have been goes into the journal. */
+function observed(verdict: PolicyVerdict): PolicyVerdict {
+  const kept = { kind: 'allow', rule: OBSERVE_ONLY } as const;
+  if (verdict.kind === 'deny') return { ...kept, observed: { rule: verdict.rule, message: verdict.message } };
+  if (!verdict.approval) return { kind: 'allow', rule: verdict.rule };
+  return { ...kept, observed: { rule: verdict.rule, message: 'A person would have been asked to approve.' } };
+}
+
+function opinionsOf(rules: ToolRules, facts: PolicyFacts): RuleOpinion[] {
+  const call = subject('Call', rules.columns(facts)) as CallSubject;
+  const holding = new Set(
+    (['call', 'ask', 'limit'] as const).flatMap((action) =>
+      rules.ability
+        .rulesFor(action, 'Call')
+        .filter((rule) => rule.matchesConditions(call))
+        .map((rule) => rule.reason),
+    ),
+  );
+  return [...rules.byId.values()]
+    .map(({ rule: { id, effect }, readable }): RuleOpinion => {
+      const applies = call[readable] === false ? 'unreadable' : holding.has(id) ? 'yes' : 'no';
+      return { id, effect, applies };
+    })
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function ruleOf(rules: ToolRules, id: string | undefined) {
   const rule = id === undefined ? undefined : rules.byId.get(id);
   if (!rule) throw new Error('a compiled rule has lost its origin');
   return rule;
