@@ -16,7 +16,8 @@ export interface ControlDb {
   readonly client: PrismaClient;
   /** One transaction. @throws BulkheadError DATABASE_UNAVAILABLE when PostgreSQL does not answer. */
   run<T>(work: (db: Prisma.TransactionClient) => Promise<T>): Promise<T>;
-  query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
+  /** @param name prepares the text once per connection under this name of its own; for what is asked at each request. */
+  query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[], name?: string): Promise<Row[]>;
   /**
    * Calls back for each notification on `channel`, and once with '' after every (re)connect, because what was sent
    * while nobody listened is lost: notifications are hints, the rows decide. Returns the function that stops.
@@ -45,8 +46,8 @@ export function openControlDoor(options: DoorOptions): ControlDb {
   return {
     client,
     run: (work) => faulty(() => client.$transaction(work, { maxWait: 5_000, timeout: 15_000 })),
-    query: <Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
-      faulty(async () => (await pool.query<Row>(sql, values)).rows),
+    query: <Row extends pg.QueryResultRow>(text: string, values: unknown[] = [], name?: string) =>
+      faulty(async () => (await pool.query<Row>({ text, values, ...(name && { name }) })).rows),
     listen: (channel, onHint) => listen(options, channel, onHint),
     async close() {
       await client.$disconnect();

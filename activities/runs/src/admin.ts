@@ -1,39 +1,23 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { BulkheadError, buildRunId, parseRunId, RUN_STATES } from '@bulkhead/contract';
+import { BulkheadError, buildRunId } from '@bulkhead/contract';
 import type {
   AgentId,
   AgentStart,
   Envelope,
   Json,
-  Reason,
   RunId,
-  RunState,
   SealArguments,
   SignedEnvelope,
   WorkspaceId,
 } from '@bulkhead/contract';
-import type { Prisma, TenantDb } from '@bulkhead/prisma/tenant';
+import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { createInputCheck } from './input-check.js';
 
+export { findRun, listRuns } from './run-reads.js';
+export type { Page, Run, RunPage } from './run-reads.js';
 export { listRunRequests, requestRun } from './run-requests.js';
 export type { ResetPoint, RunAction, RunOrder, RunRequestKind, RunRequestView } from './run-requests.js';
-
-/** A run as its tenant sees it. */
-export interface Run {
-  readonly id: RunId;
-  readonly agentId: AgentId;
-  readonly state: RunState;
-  readonly reason: Reason | undefined;
-  /** Sealed AgentStart, as it went to Temporal. */
-  readonly start: Json;
-  /** Sealed; null while there is none. */
-  readonly result: Json;
-  readonly actor: string;
-  readonly createdAt: Date;
-  readonly startedAt: Date | undefined;
-  readonly finishedAt: Date | undefined;
-}
 
 export interface RunRequest {
   readonly agentId: AgentId;
@@ -110,70 +94,4 @@ export function createAcceptRun(deps: RunDeps): AcceptRun {
     }
     return { runId: accepted.runId as RunId, created: accepted.created };
   };
-}
-
-/** undefined when this tenant has no such run; another tenant's id is not even looked up. */
-export async function findRun(db: TenantDb, id: string): Promise<Run | undefined> {
-  const { tenantId } = db;
-  if (parseRunId(id)?.tenantId !== tenantId) return undefined;
-  const row = await db.run((tx) => tx.run.findUnique({ where: { tenantId_id: { tenantId, id } } }));
-  return row ? runOf(row) : undefined;
-}
-
-export interface Page<T> {
-  readonly nodes: readonly T[];
-  /** Give it as `after` to get the next page; undefined when this is the last. */
-  readonly endCursor: string | undefined;
-}
-
-/**
- * Runs, newest first, at most `first` (1 to 100). Ids carry a ULID, so they order by time and serve as the cursor.
- * @throws BulkheadError BAD_INPUT when `after` is not a cursor of this tenant.
- */
-export async function listRuns(
-  db: TenantDb,
-  page: {
-    readonly first: number;
-    readonly after?: string | undefined;
-    readonly state?: RunState | undefined;
-  },
-): Promise<Page<Run>> {
-  const { tenantId } = db;
-  if (page.after !== undefined && parseRunId(page.after)?.tenantId !== tenantId) {
-    throw new BulkheadError('BAD_INPUT', { field: 'after', publicMessage: 'after is not a cursor.' });
-  }
-  const rows = await db.run((tx) =>
-    tx.run.findMany({
-      where: {
-        tenantId,
-        ...(page.after === undefined ? {} : { id: { lt: page.after } }),
-        ...(page.state === undefined ? {} : { state: page.state }),
-      },
-      orderBy: { id: 'desc' },
-      take: page.first + 1,
-    }),
-  );
-  const nodes = rows.slice(0, page.first).map(runOf);
-  return { nodes, endCursor: rows.length > page.first ? nodes.at(-1)?.id : undefined };
-}
-
-function runOf(row: Prisma.RunGetPayload<object>): Run {
-  return {
-    id: row.id as RunId,
-    agentId: row.agentId as AgentId,
-    state: stateOf(row.state),
-    reason: (row.reason ?? undefined) as Reason | undefined,
-    start: row.input as Json,
-    result: row.result as Json,
-    actor: row.actor,
-    createdAt: row.createdAt,
-    startedAt: row.startedAt ?? undefined,
-    finishedAt: row.finishedAt ?? undefined,
-  };
-}
-
-function stateOf(text: string): RunState {
-  const state = RUN_STATES.find((known) => known === text);
-  if (!state) throw new BulkheadError('INTERNAL', { internal: `a run has the unknown state ${text}` });
-  return state;
 }

@@ -1,5 +1,6 @@
 import { subject } from '@casl/ability';
 import { accessibleBy, createPrismaAbility } from '@casl/prisma/runtime';
+import { BulkheadError } from '@bulkhead/contract';
 import type { Prisma } from '@bulkhead/prisma/tenant';
 import type { Role } from '@bulkhead/tenancy/admin';
 import { PERMISSIONS, reachOf, TENANT_WIDE } from './roles.js';
@@ -37,6 +38,8 @@ export interface Access {
   covers<P extends RowPermission>(permission: P, row: object): boolean;
   /** The same rules as a filter. A caller without the permission matches nothing. */
   where<P extends RowPermission>(permission: P): WhereOf[NounOf<P>];
+  /** The same rules as a list of workspaces, for lists that are read without Prisma; undefined: all of the tenant's. */
+  workspaces(permission: RowPermission): readonly string[] | undefined;
 }
 
 interface Holding {
@@ -50,7 +53,22 @@ interface Holding {
   readonly responsible: string;
 }
 
+/** Making the rules costs more than asking them, and callers of one kind share them. */
+const made = new Map<string, Access>();
+const MADE_MAX = 1_000;
+
 export function accessOf(holding: Holding): Access {
+  const key = JSON.stringify(holding);
+  const before = made.get(key);
+  if (before) return before;
+  const access = makeAccess(holding);
+  const [oldest] = made.size >= MADE_MAX ? made.keys() : [];
+  if (oldest !== undefined) made.delete(oldest);
+  made.set(key, access);
+  return access;
+}
+
+function makeAccess(holding: Holding): Access {
   const ability = createPrismaAbility(
     PERMISSIONS.flatMap((permission) => {
       const conditions = conditionsOf(holding, permission);
@@ -72,7 +90,21 @@ export function accessOf(holding: Holding): Access {
       const filter = ability.can(action, name) ? accessibleBy(ability, action).ofType(name) : { OR: [] };
       return { AND: [filter as object] } as WhereOf[NounOf<P>];
     },
+    workspaces(permission) {
+      const { action, subject: name } = split(permission);
+      const within = ability.rulesFor(action, name).map((rule) => onlyWorkspace(rule.conditions));
+      return within.includes(undefined) ? undefined : within.flatMap((id) => id ?? []);
+    },
   };
+}
+
+/** undefined: no condition. @throws BulkheadError INTERNAL for a rule that says more than a workspace: it must not be lost. */
+function onlyWorkspace(conditions: object | undefined): string | undefined {
+  const { workspaceId, ...more } = (conditions ?? {}) as { workspaceId?: unknown };
+  if (Object.keys(more).length > 0 || (workspaceId !== undefined && typeof workspaceId !== 'string')) {
+    throw new BulkheadError('INTERNAL', { internal: 'a rule is about more than a workspace' });
+  }
+  return workspaceId;
 }
 
 /** undefined: not granted. There are no `cannot` rules, so no order of rules can open what another closes. */

@@ -32,7 +32,7 @@ export async function findKeyCaller(
   control: Pick<ControlDb, 'query'>,
   presented: ApiKeyParts,
 ): Promise<Principal | undefined> {
-  const [row] = await control.query<KeyRow>(FIND, [presented.prefix]);
+  const [row] = await control.query<KeyRow>(FIND, [presented.prefix], 'find_key');
   const genuine = sameHash(row?.hash ?? NO_HASH, presented.hash);
   const principal = row && genuine ? principalOf(row, presented.prefix) : undefined;
   // at most once a minute: a busy key must not turn each read into a write
@@ -45,7 +45,7 @@ export async function findKey(
   control: Pick<ControlDb, 'query'>,
   prefix: string,
 ): Promise<Principal | undefined> {
-  const [row] = await control.query<KeyRow>(FIND, [prefix]);
+  const [row] = await control.query<KeyRow>(FIND, [prefix], 'find_key');
   return row && principalOf(row, prefix);
 }
 

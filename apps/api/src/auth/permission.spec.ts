@@ -40,6 +40,7 @@ describe('the reach of a caller', () => {
     expect(limited.covers('run:read', {})).toBe(false);
     expect(limited.covers('run:read', { workspaceId: null })).toBe(false);
     expect(limited.where('workspace:read')).toEqual({ AND: [{ OR: [{ id: 'blue' }] }] });
+    expect(limited.workspaces('run:read')).toEqual(['blue']);
   });
 
   it('has nothing of the whole tenant when it is one workspace', () => {
@@ -59,6 +60,23 @@ describe('the reach of a caller', () => {
     expect(operator.covers('key:revoke', { owner: 'user:other' })).toBe(false);
     expect(operator.covers('key:revoke', { owner: null })).toBe(false);
     expect(operator.where('key:read')).toEqual({ AND: [{ OR: [{ owner: ME }] }] });
+  });
+
+  it('is every workspace without a limit, none without a rule, and never less than what a rule says', () => {
+    expect(of('viewer').workspaces('run:read')).toBeUndefined();
+    expect(of('viewer').workspaces('key:read')).toEqual([]);
+    expect(of('admin', { workspaceId: 'blue', subset: [] }).workspaces('run:read')).toEqual([]);
+    expect(() => of('operator').workspaces('key:read')).toThrow('more than a workspace');
+  });
+
+  it('is not shared by callers who differ in anything', () => {
+    const blue = of('viewer', { workspaceId: 'blue' });
+    expect(of('viewer', { workspaceId: 'blue' })).toBe(blue);
+    expect(of('viewer', { workspaceId: 'red' }).workspaces('run:read')).toEqual(['red']);
+    expect(of('operator').covers('key:revoke', { owner: ME })).toBe(true);
+    expect(accessOf({ role: 'operator', responsible: 'user:you' }).covers('key:revoke', { owner: ME })).toBe(
+      false,
+    );
   });
 
   it('is nothing where there is no rule: the filter of a list matches no row', () => {

@@ -29,7 +29,7 @@ export async function findPersonCaller(
 ): Promise<Caller> {
   const operator = await findOperator(db, identity.id, identity.expiresAt);
   if (operator) return operator;
-  const members = await db.query<MemberRow>(MEMBERSHIPS, [identity.id]);
+  const members = await db.query<MemberRow>(MEMBERSHIPS, [identity.id], 'find_memberships');
   const memberships = members.flatMap((row) => membershipOf(row) ?? []);
   const wanted = chosenTenant(identity, chosen);
   const member = wanted === undefined ? onlyOne(members) : members.find((row) => row.tenant_id === wanted);
@@ -44,7 +44,7 @@ export async function findPersonCaller(
 
 /** A member by id, for what acts for them later: a signed-in browser. undefined: not a member any more. */
 export async function findMember(db: Db, tenant: string, id: string): Promise<Principal | undefined> {
-  const rows = await db.query<MemberRow>(MEMBERSHIPS, [id]);
+  const rows = await db.query<MemberRow>(MEMBERSHIPS, [id], 'find_memberships');
   const row = rows.find((candidate) => candidate.tenant_id === tenant);
   return row && principalOf(row, `user:${id}`, undefined);
 }

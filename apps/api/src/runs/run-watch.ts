@@ -31,7 +31,6 @@ export class RunWatch {
     id: string,
     credentials: Credentials,
   ): Promise<AsyncIterableIterator<Run>> {
-    const { tenantId } = principal;
     const wake = new Wake();
     // watch first, read second: a change in between is a hint that is kept
     const unwatchRun = this.feed.watch(id, () => wake.call());
@@ -41,10 +40,10 @@ export class RunWatch {
       unwatchAccess();
     };
     try {
-      const first = await this.runs.get(tenantId, id);
+      const first = await this.runs.get(principal, id);
       const again = async (): Promise<Run> => {
-        await authenticateAgain(this.authenticate, credentials, principal, 'run:read');
-        return this.runs.get(tenantId, id);
+        const now = await authenticateAgain(this.authenticate, credentials, principal, 'run:read');
+        return this.runs.get(now, id);
       };
       return this.stream(first, again, wake, unwatch);
     } catch (error) {

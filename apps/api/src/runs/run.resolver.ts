@@ -37,7 +37,7 @@ export class RunResolver {
   @Query(() => RunModel)
   @Permission('run:read')
   run(@CurrentPrincipal() principal: Principal, @Args('id', { type: () => ID }) id: string): Promise<Run> {
-    return this.runs.get(principal.tenantId, id);
+    return this.runs.get(principal, id);
   }
 
   @Query(() => RunPageModel, { name: 'runs', description: 'Newest first.' })
@@ -48,7 +48,7 @@ export class RunResolver {
     @Args('after', { type: () => ID, nullable: true }, new SchemaPipe('after', After)) after: string | null,
     @Args('state', { type: () => RunStateEnum, nullable: true }) state: RunState | null,
   ): Promise<Page<Run>> {
-    return this.runs.list(principal.tenantId, {
+    return this.runs.list(principal, {
       first,
       after: after ?? undefined,
       state: state ?? undefined,

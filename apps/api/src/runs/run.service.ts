@@ -24,21 +24,22 @@ export class RunService {
   async start(principal: Principal, input: z.infer<typeof StartRun>): Promise<Run> {
     const db = this.deps.door.tenant(principal.tenantId);
     const { runId } = await this.deps.acceptRun(db, { ...input, actor: principal.actor }).catch(underInput);
-    return this.get(principal.tenantId, runId);
+    return this.get(principal, runId);
   }
 
-  /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids. */
-  async get(tenantId: TenantId, id: string): Promise<Run> {
-    const run = await findRun(this.deps.door.tenant(tenantId), id);
-    if (!run) throw new BulkheadError('NOT_FOUND', { field: 'id' });
+  /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids and other workspaces. */
+  async get(principal: Principal, id: string): Promise<Run> {
+    const run = await findRun(this.deps.door.tenant(principal.tenantId), id);
+    if (!run || !principal.covers('run:read', run)) throw new BulkheadError('NOT_FOUND', { field: 'id' });
     return run;
   }
 
   list(
-    tenantId: TenantId,
+    principal: Principal,
     page: { first: number; after: string | undefined; state: RunState | undefined },
   ): Promise<Page<Run>> {
-    return listRuns(this.deps.door.tenant(tenantId), page);
+    const workspaces = principal.workspaces('run:read');
+    return listRuns(this.deps.door.tenant(principal.tenantId), { ...page, workspaces });
   }
 
   /** What the run was started with, opened. */
