@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { ACME, AGENT, field, GLOBEX, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 

@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { GraphQLSchema } from 'graphql';
-import type {} from 'mercurius';
+import 'mercurius'; // adds `graphql` to Fastify's types
 import type { Logger } from 'pino';
 import { ApiModule } from './api.module.js';
 import { AccessFeed } from './auth/access-feed.js';
