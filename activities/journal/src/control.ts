@@ -8,6 +8,8 @@ export { GENESIS, recordHash, verify } from './chain.js';
 export type { ChainRecord, ChainVerdict } from './chain.js';
 export { compareEffects, verifyTenant } from './control-verify.js';
 export type { TenantVerdict } from './control-verify.js';
+export { createReaper } from './control-reaper.js';
+export type { Reaped, Reaper } from './control-reaper.js';
 
 export interface Sealer {
   /** Seals one batch per tenant that has unsealed records; returns how many records it sealed. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { CHANNELS } from '@bulkhead/contract';
-import { createSealer } from '@bulkhead/journal/control';
+import { createReaper, createSealer } from '@bulkhead/journal/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { createCloseWatcher, createDispatcher } from '@bulkhead/runs/control';
 import { openConnection } from '@bulkhead/runtime/client';
@@ -63,6 +63,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
     control,
     onError: (error) => log.error({ loop: 'seal', error }, 'cannot seal'),
   });
+  const reaper = createReaper({ control, log });
   const fencer = createHostFencer({ control, log, nowMs: () => performance.now() });
 
   const stop = new AbortController();
@@ -125,6 +126,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
       1_000,
       idleAfter(() => fencer.fenceOnce()),
     ),
+    loop('reap', REAP_MS, async () => ((await reaper.reapOnce()).length > 0 ? 'busy' : 'idle')),
     watchServer(server, { log, stop: stop.signal, fatal }),
     sealer.run(stop.signal),
   ];
@@ -145,6 +147,8 @@ const TOKENS_MS = 5_000;
 /** The server reads its keys once a second. */
 const ACCEPTED_EVERY_MS = 200;
 const RECONCILE_MS = 3_600_000;
+/** The shortest margin is 10 s, so a call that nobody settles is closed 15 s after its time. */
+const REAP_MS = 5_000;
 
 /** Tenants that were not ready make the loop come back soon, with backoff, not after its long pause. */
 const untilDone = (step: () => Promise<{ readonly failed: number }>) => async (): Promise<'idle'> => {
