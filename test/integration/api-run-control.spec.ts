@@ -6,10 +6,12 @@ const REQUESTS = 'id state requests { kind origin reason actor doneAt failure }'
 const CANCEL = `mutation ($id: ID!, $reason: String!, $key: String) { cancelRun(id: $id, reason: $reason, idempotencyKey: $key) { ${REQUESTS} } }`;
 const TERMINATE = `mutation ($id: ID!, $reason: String!) { terminateRun(id: $id, reason: $reason) { ${REQUESTS} } }`;
 const RESET = `mutation ($id: ID!, $reason: String!, $to: ResetPoint!, $eventId: Int) { resetRun(id: $id, reason: $reason, to: $to, eventId: $eventId) { ${REQUESTS} } }`;
+const SIGNAL = `mutation ($id: ID!, $reason: String!, $name: String!, $argument: JSON, $key: String!) { signalRun(id: $id, reason: $reason, name: $name, argument: $argument, idempotencyKey: $key) { ${REQUESTS} } }`;
 const MUTATIONS = [
   ['cancelRun', CANCEL, {}],
   ['terminateRun', TERMINATE, {}],
   ['resetRun', RESET, { to: 'first' }],
+  ['signalRun', SIGNAL, { name: 'enough', key: 'k' }],
 ] as const;
 const RANDOM = '01kb3v6r2e8m4q7x9z0a1b2c3d';
 
@@ -105,6 +107,23 @@ describe('control of runs over GraphQL', () => {
     expect(code(await api.ask(operator, RESET, { id, reason: 'other', to: 'last' }))).toBe('INVALID_STATE');
   });
 
+  it('a run is told only what its workflow declares for people, and the caller learns what that is', async () => {
+    const id = await start(operator, 'signal');
+    const refused = await api.ask(operator, SIGNAL, { id, reason: 'wake', name: 'resume', key: 'k' });
+    expect(refused.errors?.[0]).toMatchObject({
+      message: 'The run takes no such signal from people: it takes none.',
+      extensions: { code: 'BAD_USER_INPUT', field: 'name' },
+    });
+    await api.database.asOwner("UPDATE runs SET workflow_type = 'longChain' WHERE id = $1", [id]);
+    const say = (argument: unknown, key: string): Promise<Answer> =>
+      api.ask(operator, SIGNAL, { id, reason: 'done', name: 'enough', argument, key });
+    for (const [key, argument] of Object.entries({ a: null, b: { any: ['shape'] }, c: 7 })) {
+      expect((await say(argument, key)).errors).toBeUndefined();
+    }
+    expect(code(await say(8, 'c'))).toBe('IDEMPOTENCY_CONFLICT');
+    expect(await orders(id)).toHaveLength(3);
+  });
+
   it('a reset to an event names the event, and no other reset does', async () => {
     const id = await start(operator, 'event');
     for (const more of [{ to: 'event' }, { to: 'first', eventId: 4 }, { to: 'event', eventId: 1 }]) {
@@ -132,7 +151,7 @@ describe('control of runs over GraphQL', () => {
         api.ask(limited, document, { id: hidden, reason: 'mine now', ...more }),
       ]);
       expect(new Set(answers.map((answer) => JSON.stringify(answer))).size, name).toBe(1);
-      expect(code(answers[0]!)).toBe('NOT_FOUND');
+      expect(code(answers[0]!), JSON.stringify(answers[0])).toBe('NOT_FOUND');
     }
     expect([...(await orders(theirs)), ...(await orders(hidden))]).toEqual([]);
   });
@@ -151,6 +170,6 @@ describe('control of runs over GraphQL', () => {
     };
     expect(await may('viewer')).toEqual([]);
     expect(await may('auditor')).toEqual([]);
-    expect(await may('workflow-author')).toEqual(['cancelRun']);
+    expect(await may('workflow-author')).toEqual(['cancelRun', 'signalRun']);
   });
 });

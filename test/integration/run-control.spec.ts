@@ -5,7 +5,7 @@ import { listJournal } from '@bulkhead/journal/admin';
 import { findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
 import type { RunAction, RunRequestView } from '@bulkhead/runs/admin';
 import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
-import { createCarrierCodec } from '@bulkhead/runtime/codec';
+import { createCarrierCodec, sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { makeDemoTenant } from '../support/demo-tenant.js';
 import { openHostWorld } from '../support/host-world.js';
@@ -39,13 +39,11 @@ const ask = (
   action: RunAction,
   idempotencyKey?: string,
 ): Promise<{ created: boolean }> =>
-  requestRun(world.door.tenant(tenant), {
-    runId,
-    action,
-    reason: 'the ticket was closed',
-    actor: 'key:oncall00',
-    idempotencyKey,
-  });
+  requestRun(
+    world.door.tenant(tenant),
+    { runId, action, reason: 'the ticket was closed', actor: 'key:oncall00', idempotencyKey },
+    { sealArguments: sealArgumentsWith(world.keyRing) },
+  );
 const requestsOf = (tenant: TenantId, id: RunId): Promise<readonly RunRequestView[]> =>
   listRunRequests(world.door.tenant(tenant), id);
 const changesOf = async (tenant: TenantId, id: RunId): Promise<unknown[]> =>
@@ -135,6 +133,40 @@ describe('a run that people control', () => {
       expect(await changesOf(acme, id)).toEqual(['run_reset requested', 'run_reset done']);
     },
   );
+
+  it('is told what its workflow declares for people, once: the argument is sealed, and nobody reads it on the way', async () => {
+    const id = await long();
+    await underWay(id);
+    const enough = { kind: 'signal', name: 'enough', argument: { note: 'c4nary-note' } } as const;
+    await ask(acme, id, enough, 'once');
+    expect(await ask(acme, id, enough, 'once')).toEqual({ created: false });
+    await world.until(acme, id, 'completed');
+    expect(await requestsOf(acme, id)).toMatchObject([
+      { kind: 'signal', signal: 'enough', failure: undefined },
+    ]);
+    expect(await changesOf(acme, id)).toEqual(['run_signal requested', 'run_signal done']);
+    const rows = await world.database.asOwner(
+      `SELECT detail::text AS text FROM run_requests WHERE run_id = $1 UNION ALL SELECT payload::text FROM outbox WHERE run_id = $1
+       UNION ALL SELECT body::text FROM journal_records WHERE run_id = $1`,
+      [id],
+    );
+    expect(rows.length).toBeGreaterThan(4);
+    expect(JSON.stringify(rows)).not.toContain('c4nary');
+  });
+
+  it.each([
+    ['a signal of the platform', 'resume', undefined, 'BAD_INPUT'],
+    ['a signal of no workflow', 'constructor', undefined, 'BAD_INPUT'],
+    ['half a character', 'enough', 'a\ud83d', 'BAD_INPUT'],
+    ['what no column holds', 'enough', 'a\u0000', 'BAD_INPUT'],
+    ['too much', 'enough', 'x'.repeat(16_384), 'PAYLOAD_TOO_LARGE'],
+  ])('attack: is not told %s', async (_, name, argument, code) => {
+    const id = await long();
+    await expect(ask(acme, id, { kind: 'signal', name, argument }, 'k')).rejects.toMatchObject({ code });
+    expect(await requestsOf(acme, id)).toEqual([]);
+    await ask(acme, id, { kind: 'terminate' });
+    await world.until(acme, id, 'cancelled');
+  });
 
   it('that was cancelled is reset, runs again, and may be cancelled again', async () => {
     const id = await waiting();

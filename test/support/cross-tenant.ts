@@ -30,6 +30,8 @@ const CASES: Readonly<Record<string, IdKind>> = {
   'Mutation.cancelRun(idempotencyKey)': 'free',
   'Mutation.terminateRun(id)': 'run',
   'Mutation.terminateRun(idempotencyKey)': 'free',
+  'Mutation.signalRun(id)': 'run',
+  'Mutation.signalRun(idempotencyKey)': 'free',
   'Mutation.resetRun(id)': 'run',
   'Mutation.resetRun(idempotencyKey)': 'free',
   'Subscription.runChanged(id)': 'run',

@@ -34,6 +34,7 @@ export {
   CHANNELS,
   childWorkflowId,
   ENVELOPE_HEADER,
+  PERSON_SIGNALS,
   placementOf,
   QUERIES,
   REFUSAL_SINK,

@@ -22,6 +22,13 @@ export const ACTIVITIES = { secretBroker: 'secretBroker', toolGateway: 'toolGate
 export const SIGNALS = { approvalDecided: 'approvalDecided', resume: 'resume' } as const;
 export const QUERIES = { waitingFor: 'waitingFor' } as const;
 export const WORKFLOWS = { supportTriage: 'supportTriage', longChain: 'longChain' } as const;
+/**
+ * Signals that people may send to a run, by its workflow (mutation signalRun); all others are the platform's own. They
+ * are handled like any input: an argument may have any shape.
+ */
+export const PERSON_SIGNALS: Readonly<Record<string, readonly string[]>> = {
+  [WORKFLOWS.longChain]: ['enough'],
+};
 /** Keyword search attributes; they are not encrypted, so they carry no content, only labels. */
 export const SEARCH_ATTRIBUTES = { agent: 'BulkheadAgent', workspace: 'BulkheadWorkspace' } as const;
 

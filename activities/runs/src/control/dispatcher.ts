@@ -76,8 +76,8 @@ export interface DispatcherDeps {
 
 export interface Dispatcher {
   /**
-   * Delivers what is due: starts, signals and what people asked of runs. What Temporal does not take stays and comes back, with backoff; an
-   * outage loses nothing. @throws BulkheadError DATABASE_UNAVAILABLE
+   * Delivers what is due: starts, signals and what people asked of runs. What Temporal does not take stays and comes
+   * back, with backoff; an outage loses nothing. @throws BulkheadError DATABASE_UNAVAILABLE
    */
   dispatchOnce(): Promise<{ delivered: number; failed: number }>;
 }
@@ -95,7 +95,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     if (!row.finished) deps.onStarted(run);
   };
   const signal = async (row: OutboxRow): Promise<void> => {
-    const { signal, args = [] } = row.payload;
+    const { signal, args = [], request: asked } = row.payload;
+    if (asked !== undefined) return request('signal')(row);
     if (signal === undefined) throw new TypeError('an outbox signal has no name');
     const sealedArgs = args.map((value) => sealed(row, value));
     const answer = await temporal.signal(runOf(row), signal, sealedArgs);
@@ -110,7 +111,7 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
       await requests.deliver(startOf(row), id, kind, row.finished);
     };
   /** Each kind that may stand in the outbox. */
-  const deliveries: Readonly<Record<'start' | 'signal' | RequestKind, (row: OutboxRow) => Promise<void>>> = {
+  const deliveries: Readonly<Record<'start' | RequestKind, (row: OutboxRow) => Promise<void>>> = {
     start,
     signal,
     cancel: request('cancel'),

@@ -1,11 +1,12 @@
 import { z } from 'zod';
+import { sealedPayloadOf } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { RunControlInTemporal, RunRef } from './temporal-port.js';
 import { NotStartedYet } from './not-started.js';
 
 /** The kinds of the outbox that carry out what a person asked of a run. */
-export const REQUEST_KINDS = ['cancel', 'terminate', 'reset'] as const;
+export const REQUEST_KINDS = ['cancel', 'terminate', 'signal', 'reset'] as const;
 export type RequestKind = (typeof REQUEST_KINDS)[number];
 
 const FIND = `
@@ -26,6 +27,8 @@ const ResetPointSchema = z.discriminatedUnion('to', [
   z.object({ to: z.enum(['first', 'last']) }),
   z.object({ to: z.literal('event'), eventId: z.int().positive() }),
 ]);
+
+const SignalSchema = z.object({ name: z.string(), args: z.array(z.unknown()).max(1) });
 
 interface RequestRow {
   readonly kind: string;
@@ -59,6 +62,16 @@ export function createRequestDelivery(deps: {
       case 'cancel':
       case 'terminate': {
         const answer = await temporal[kind](run, requestId);
+        return answer === 'gone' ? 'gone' : {};
+      }
+      case 'signal': {
+        const { name, args } = SignalSchema.parse(detail);
+        const sealed = args.map((value) => {
+          const payload = sealedPayloadOf(run.tenantId, value);
+          if (!payload) throw new TypeError('the argument of a signal is not sealed for its tenant');
+          return payload;
+        });
+        const answer = await temporal.signalOnce(run, requestId, name, sealed);
         return answer === 'gone' ? 'gone' : {};
       }
       case 'reset': {

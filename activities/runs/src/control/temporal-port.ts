@@ -52,6 +52,12 @@ export interface RunsInTemporal {
 export interface RunControlInTemporal {
   cancel(run: RunRef, requestId: string): Promise<'done' | 'gone'>;
   terminate(run: RunRef, requestId: string): Promise<'done' | 'gone'>;
+  signalOnce(
+    run: RunRef,
+    requestId: string,
+    name: string,
+    args: readonly SealedPayload[],
+  ): Promise<'done' | 'gone'>;
   /** `refused`: it cannot be done, now or later; the message is for whoever asked. */
   reset(
     run: RunRef,

@@ -22,8 +22,11 @@ export const RequestReason = z
 
 export const IdempotencyKey = z
   .string()
-  .regex(/^[\x21-\x7e]{1,128}$/, 'give 1 to 128 visible ASCII characters')
-  .nullish();
+  .regex(/^[\x21-\x7e]{1,128}$/, 'give 1 to 128 visible ASCII characters');
+export const OptionalKey = IdempotencyKey.nullish();
 
 /** An event's id in the run's last history; the first event is never a workflow task. Temporal ends a history at 51,200. */
 export const EventId = z.int().min(2).max(100_000).nullish();
+
+/** Which names a run takes, its workflow declares. */
+export const SignalName = z.string().regex(/^[a-zA-Z][a-zA-Z0-9_-]{0,63}$/, 'is not the name of a signal');

@@ -1,14 +1,22 @@
 import { Inject } from '@nestjs/common';
 import { Args, ID, Int, Mutation, Parent, ResolveField, Resolver } from '@nestjs/graphql';
-import type { RunId } from '@bulkhead/contract';
+import type { Json, RunId } from '@bulkhead/contract';
 import type { Run, RunRequestView } from '@bulkhead/runs/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
 import { READ } from '../graphql/cost.js';
+import { JsonScalar } from '../graphql/json.scalar.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { RunModel } from '../runs/run.model.js';
-import { EventId, IdempotencyKey, RequestReason, ResetPointEnum } from './run-control.input.js';
+import {
+  EventId,
+  IdempotencyKey,
+  OptionalKey,
+  RequestReason,
+  ResetPointEnum,
+  SignalName,
+} from './run-control.input.js';
 import type { ResetTo } from './run-control.input.js';
 import { resetPointOf, RunControlService } from './run-control.service.js';
 import { RunRequestModel } from './run-request.model.js';
@@ -29,7 +37,7 @@ const Key = () =>
       description:
         'The same key with the same run and arguments is the same request. Without one, so is a request that is pending.',
     },
-    new SchemaPipe('idempotencyKey', IdempotencyKey),
+    new SchemaPipe('idempotencyKey', OptionalKey),
   );
 
 @Resolver(() => RunModel)
@@ -68,6 +76,32 @@ export class RunControlResolver {
       { kind: 'terminate' },
       { reason, idempotencyKey: idempotencyKey ?? undefined },
     );
+  }
+
+  @Mutation(() => RunModel, {
+    description:
+      'Tells the agent something that its workflow declares for people, with the argument that it expects.',
+  })
+  @Permission('run:signal')
+  signalRun(
+    @CurrentPrincipal() principal: Principal,
+    @Id() id: string,
+    @Reason() reason: string,
+    @Args('name', { type: () => String }, new SchemaPipe('name', SignalName)) name: string,
+    @Args('argument', {
+      type: () => JsonScalar,
+      nullable: true,
+      description: '16 KiB at most; kept sealed, and not shown in the journal.',
+    })
+    argument: Json | undefined,
+    @Args(
+      'idempotencyKey',
+      { type: () => String, description: 'The same key with the same run and arguments is the same signal.' },
+      new SchemaPipe('idempotencyKey', IdempotencyKey),
+    )
+    idempotencyKey: string,
+  ): Promise<Run> {
+    return this.control.ask(principal, id, { kind: 'signal', name, argument }, { reason, idempotencyKey });
   }
 
   @Mutation(() => RunModel, {

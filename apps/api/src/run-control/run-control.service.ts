@@ -16,17 +16,17 @@ export interface Asked {
 
 @Injectable()
 export class RunControlService {
-  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door'>) {}
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'payloads'>) {}
 
   /**
    * Commits the request and answers with the run; the control process carries it out.
    * @throws BulkheadError NOT_FOUND (the same for foreign, unknown, malformed and out of reach), INVALID_STATE,
-   *   IDEMPOTENCY_CONFLICT
+   *   IDEMPOTENCY_CONFLICT, BAD_INPUT, PAYLOAD_TOO_LARGE
    */
   async ask(principal: Principal, id: string, action: RunAction, asked: Asked): Promise<Run> {
     const db = this.deps.door.tenant(principal.tenantId);
     await this.checkReach(principal, id, action);
-    await requestRun(db, { ...asked, runId: id, action, actor: principal.actor });
+    await requestRun(db, { ...asked, runId: id, action, actor: principal.actor }, this.deps.payloads);
     const run = await findRun(db, id);
     if (!run) throw notFound();
     return run;

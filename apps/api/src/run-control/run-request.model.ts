@@ -1,7 +1,12 @@
 import { Field, GraphQLISODateTime, ObjectType, registerEnumType } from '@nestjs/graphql';
 import type { RunRequestKind } from '@bulkhead/runs/admin';
 
-export const RunRequestKindEnum = { cancel: 'cancel', terminate: 'terminate', reset: 'reset' } as const;
+export const RunRequestKindEnum = {
+  cancel: 'cancel',
+  terminate: 'terminate',
+  signal: 'signal',
+  reset: 'reset',
+} as const;
 registerEnumType(RunRequestKindEnum, { name: 'RunRequestKind' });
 
 export const RunRequestOriginEnum = { mutation: 'mutation', outside: 'outside' } as const;
@@ -20,6 +25,8 @@ export class RunRequestModel {
   reason?: string | undefined;
   @Field(() => String, { description: 'Who asked.' })
   actor!: string;
+  @Field(() => String, { nullable: true, description: 'Name of the signal, when it is one.' })
+  signal?: string | undefined;
   @Field(() => GraphQLISODateTime)
   at!: Date;
   @Field(() => GraphQLISODateTime, { nullable: true, description: 'null while it is being carried out.' })

@@ -1,7 +1,10 @@
 import type { Connection } from '@temporalio/client';
-import { placementOf } from '@bulkhead/contract';
+import { defaultPayloadConverter } from '@temporalio/common';
+import type { Payload } from '@temporalio/common';
+import { ENVELOPE_HEADER, placementOf } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import type { RunControlInTemporal } from '@bulkhead/runs/control';
+import { createCarrierCodec } from '@bulkhead/runtime/codec';
 
 const REQUEST_MS_MAX = 5_000;
 /** Pages of a history that are read to find a workflow task: together Temporal's own limit of 51,200 events. */
@@ -41,6 +44,21 @@ export function createRunControlInTemporal(connection: Connection): RunControlIn
       orGone(() =>
         soon(() => service.terminateWorkflowExecution({ ...at(tenantId, runId), ...asked(requestId) })),
       ),
+
+    signalOnce: ({ tenantId, runId, envelope }, requestId, name, args) =>
+      orGone(async () => {
+        const payloads = await createCarrierCodec(tenantId).encode(args.map(toPayload));
+        return soon(() =>
+          service.signalWorkflowExecution({
+            ...at(tenantId, runId),
+            identity: 'bulkhead',
+            requestId,
+            signalName: name,
+            input: { payloads },
+            header: { fields: { [ENVELOPE_HEADER]: toPayload(envelope) } },
+          }),
+        );
+      }),
 
     async reset({ tenantId, runId: workflowId }, requestId, point) {
       try {
@@ -148,5 +166,6 @@ async function orGone(work: () => Promise<unknown>): Promise<'done' | 'gone'> {
   }
 }
 
+const toPayload = (value: unknown): Payload => defaultPayloadConverter.toPayload(value);
 const refused = (message: string) => ({ kind: 'refused', message }) as const;
 const codeOf = (error: unknown): unknown => Reflect.get(Object(error), 'code');
