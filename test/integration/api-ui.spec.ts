@@ -57,9 +57,12 @@ describe('Temporal UI behind the API', () => {
     const first = await open(url);
     expect(first.status).toBe(303);
     expect(first.headers.get('location')).toBe('/temporal/namespaces/tnt-acme/workflows');
-    expect(first.headers.get('set-cookie')).toMatch(
-      /^bulkhead_session=[\w-]{43}; Path=\/temporal; Max-Age=43200; HttpOnly; SameSite=Lax$/,
-    );
+    const cookies = first.headers.getSetCookie();
+    expect(cookies).toHaveLength(2);
+    for (const [i, path] of ['temporal', 'codec'].entries())
+      expect(cookies[i]).toMatch(
+        new RegExp(`^bulkhead_session=[\\w-]{43}; Path=/${path}; Max-Age=43200; HttpOnly; SameSite=Lax$`),
+      );
     expect((await open(url)).status).toBe(401);
   });
 

@@ -1,3 +1,4 @@
+import { placementOf } from '@bulkhead/contract';
 import type { Json, RunId } from '@bulkhead/contract';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 
@@ -27,4 +28,27 @@ export async function listJournal(db: TenantDb, runId: RunId): Promise<readonly 
     body: row.body as Json,
     hash: row.hash === null ? undefined : Buffer.from(row.hash).toString('hex'),
   }));
+}
+
+export interface DecodeNote {
+  /** Who read: `key:<prefix>` or `user:<id>`. */
+  readonly actor: string;
+  /** How many payloads were asked for; nothing of what they hold. */
+  readonly payloads: number;
+  /** Failure code, when nothing was told. */
+  readonly refused: string | undefined;
+}
+
+/** Records that somebody opened payloads of the tenant's histories, or tried to. */
+export async function noteDecode(db: TenantDb, { actor, payloads, refused }: DecodeNote): Promise<void> {
+  const { tenantId } = db;
+  const { namespace } = placementOf(tenantId);
+  const body = {
+    change: 'payloads_decoded',
+    actor,
+    namespace,
+    payloads,
+    ...(refused === undefined ? {} : { refused }),
+  };
+  await db.run((tx) => tx.journalRecord.create({ data: { tenantId, kind: 'control', body } }));
 }

@@ -11,6 +11,7 @@ import { AccessFeed } from './auth/access-feed.js';
 import { AUTHENTICATE } from './auth/auth.tokens.js';
 import type { Authenticate } from './auth/authenticator.js';
 import type { ApiDeps } from './deps.js';
+import { openCodecDoor } from './codec/codec-door.js';
 import { openHttpDoor } from './graphql/http-door.js';
 import { openSocketDoor } from './graphql/socket-door.js';
 
@@ -59,6 +60,7 @@ export async function createApi(deps: ApiDeps, features?: readonly Type[]): Prom
   const server = adapter.getInstance();
   const door = { authenticate: app.get<Authenticate>(AUTHENTICATE), log: deps.log, settings: deps.settings };
   await openHttpDoor(server, door);
+  await openCodecDoor(server, { ...deps, ...door });
   const schema = (): GraphQLSchema => server.graphql.schema;
   const closeSockets = openSocketDoor(server.server, { ...door, schema, accessFeed: app.get(AccessFeed) });
   server.addHook('preClose', closeSockets);

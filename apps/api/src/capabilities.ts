@@ -1,4 +1,4 @@
-import { listJournal } from '@bulkhead/journal/admin';
+import { listJournal, noteDecode } from '@bulkhead/journal/admin';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
 import type { SealArguments } from '@bulkhead/contract';
 import type { KeyRing } from '@bulkhead/runtime/keys';
@@ -16,6 +16,6 @@ export function capabilities(
       decide: (db, decision) => decideApproval(db, { keyRing, sealArguments }, decision),
     },
     tools: { list: (db) => listTools(db) },
-    journal: { list: (db, runId) => listJournal(db, runId) },
+    journal: { list: (db, runId) => listJournal(db, runId), noteDecode },
   };
 }

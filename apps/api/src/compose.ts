@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import { createAcceptRun } from '@bulkhead/runs/admin';
-import { openSealed, sealArgumentsWith } from '@bulkhead/runtime/codec';
+import { openHistoryPayloads, openSealed, sealArgumentsWith } from '@bulkhead/runtime/codec';
 import type { ApiConfig } from '@bulkhead/runtime/config';
 import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
@@ -45,7 +45,11 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
         newUlid: () => newUlid(now().getTime()),
         now,
       }),
-      payloads: { sealArguments, open: (id, sealed) => openSealed(keyRing, id, sealed) },
+      payloads: {
+        sealArguments,
+        open: (id, sealed) => openSealed(keyRing, id, sealed),
+        decode: (id, payloads) => openHistoryPayloads(keyRing, id, payloads),
+      },
       ...capabilities(keyRing, sealArguments),
       readTokens: { tenant: (id) => tokens.get(id, 'read'), system: () => tokens.system('read') },
       settings: {

@@ -1,10 +1,11 @@
 import type { Logger } from 'pino';
 import type { Json, RunId, SealArguments, TenantId } from '@bulkhead/contract';
-import type { JournalEntry } from '@bulkhead/journal/admin';
+import type { DecodeNote, JournalEntry } from '@bulkhead/journal/admin';
 import type { Approval, ApprovalPage } from '@bulkhead/policy/admin';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
+import type { Payload } from '@bulkhead/runtime/codec';
 import type { Role } from '@bulkhead/tenancy/admin';
 import type { Identify } from './auth/issuers.js';
 import type { ToolInfo } from '@bulkhead/tool-gateway/admin';
@@ -22,7 +23,10 @@ export interface ApiDeps {
   readonly payloads: Payloads;
   readonly approvals: ApprovalDesk;
   readonly tools: { list(db: TenantDb): Promise<readonly ToolInfo[]> };
-  readonly journal: { list(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]> };
+  readonly journal: {
+    list(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]>;
+    noteDecode(db: TenantDb, decode: DecodeNote): Promise<void>;
+  };
   readonly readTokens: ReadTokens;
   readonly settings: ApiSettings;
   readonly log: Logger;
@@ -34,6 +38,8 @@ interface Payloads {
   readonly sealArguments: SealArguments;
   /** @throws BulkheadError PAYLOAD_REFUSED when it is not this tenant's, KEY_DESTROYED */
   open(tenantId: TenantId, sealed: Json): Promise<Json>;
+  /** Opens payloads as they stand in a history; what is not sealed stays as it is. @throws as `open` does */
+  decode(tenantId: TenantId, payloads: readonly Payload[]): Promise<Payload[]>;
 }
 
 export interface ApiSettings {

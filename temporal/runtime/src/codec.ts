@@ -8,6 +8,8 @@ import { failureConverter } from './failure-converter.js';
 import { PURPOSES } from './keys/index.js';
 import type { KeyRing } from './keys/index.js';
 
+export type { Payload } from '@temporalio/common';
+
 const { Payload: Wire } = proto.temporal.api.common.v1;
 /** Metadata of a sealed payload: `encoding`, `key-id` and `tenant`. What is authenticated besides: tenant, purpose, key id. */
 const ENCODING = 'binary/encrypted';
@@ -71,7 +73,22 @@ export async function openSealed(
   return (opened ?? null) as Json;
 }
 
-/** Opens payloads of any number as they stand in a history. @throws BulkheadError PAYLOAD_REFUSED, KEY_DESTROYED */
+/**
+ * For people: opens the sealed payloads of a history and leaves the others (headers, search attributes) as they came.
+ * @throws BulkheadError PAYLOAD_REFUSED when one is not this tenant's or was changed, KEY_DESTROYED
+ */
+export function openHistoryPayloads(
+  keyRing: Pick<KeyRing, 'openParts'>,
+  tenantId: TenantId,
+  payloads: readonly Payload[],
+): Promise<Payload[]> {
+  const isSealed = ({ metadata }: Payload): boolean =>
+    Buffer.from(metadata?.['encoding'] ?? []).toString('utf8') === ENCODING;
+  return Promise.all(
+    payloads.map((payload) => (isSealed(payload) ? open(keyRing, tenantId, payload) : payload)),
+  );
+}
+
 async function open(
   keyRing: Pick<KeyRing, 'openParts'>,
   tenantId: TenantId,

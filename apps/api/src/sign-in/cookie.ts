@@ -2,10 +2,12 @@ import { SESSION_SECONDS } from './sessions.js';
 
 const NAME = 'bulkhead_session';
 
-/** Not readable by scripts, not sent along by other sites' forms, and only where Temporal UI is. */
-export function sessionCookie(token: string, publicUrl: string): string {
+/** Not readable by scripts, not sent along by other sites' forms, and only where Temporal UI and its codec are. */
+export function sessionCookies(token: string, publicUrl: string): string[] {
   const secure = publicUrl.startsWith('https:') ? '; Secure' : '';
-  return `${NAME}=${token}; Path=/temporal; Max-Age=${SESSION_SECONDS}; HttpOnly; SameSite=Lax${secure}`;
+  return ['/temporal', '/codec'].map(
+    (path) => `${NAME}=${token}; Path=${path}; Max-Age=${SESSION_SECONDS}; HttpOnly; SameSite=Lax${secure}`,
+  );
 }
 
 /** The session token of a Cookie header; undefined when it has none. */

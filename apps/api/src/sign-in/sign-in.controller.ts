@@ -4,7 +4,7 @@ import { placementOf } from '@bulkhead/contract';
 import { Public } from '../auth/permission.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
-import { sessionCookie } from './cookie.js';
+import { sessionCookies } from './cookie.js';
 import { sendPage } from './pages.js';
 import { consumeLink } from './sessions.js';
 
@@ -22,7 +22,7 @@ export class SignInController {
     const place =
       viewer.kind === 'member' ? `/namespaces/${placementOf(viewer.tenantId).namespace}/workflows` : '';
     await reply
-      .header('set-cookie', sessionCookie(session.token, this.deps.settings.publicUrl))
+      .header('set-cookie', sessionCookies(session.token, this.deps.settings.publicUrl))
       .header('cache-control', 'no-store')
       .redirect(`/temporal${place}`, 303);
   }
