@@ -6,6 +6,7 @@ import { PROOF_IDS } from '../proofs/ids.mjs';
 import type { Proof } from '../proofs/proof.js';
 import { run as fc7 } from '../proofs/fc-7.js';
 import { run as in6 } from '../proofs/in-6.js';
+import { run as sec2 } from '../proofs/sec-2.js';
 import { areaUnderCurve, run as iso2 } from '../proofs/iso-2.js';
 import { run as iso1 } from '../proofs/iso-1.js';
 import { run as iso11 } from '../proofs/iso-11.js';
@@ -27,6 +28,7 @@ const CHEAP: Record<string, Proof> = {
   'ISO-11': iso11,
   'FC-7': fc7,
   'IN-6': in6,
+  'SEC-2': sec2,
 };
 
 describe('the proofs', () => {

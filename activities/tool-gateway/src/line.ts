@@ -21,10 +21,7 @@ export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
  * The three adapters with the connections and children that they keep; `close` ends them all.
  * @throws BulkheadError WORKER_MISCONFIGURED for an entry of the allow-list that is none.
  */
-export function createAdapters(options: {
-  readonly mcp: McpPoolOptions;
-  readonly egress: EgressOptions;
-}): {
+export function createAdapters(options: { readonly mcp: McpPoolOptions; readonly egress: EgressOptions }): {
   readonly adapters: Adapters;
   close(): Promise<void>;
 } {

@@ -10,6 +10,7 @@ import type { GatewayContext, GatewayDeps } from './deps.js';
 import type { MatchedCall } from './match.js';
 import { publicText } from './public-text.js';
 import { createRedactor } from './redact.js';
+import type { Redactor } from './redact.js';
 
 /** Attempts after which a request that never gets an answer is closed instead of repeated. */
 const ATTEMPTS_MAX = 8;
@@ -103,14 +104,20 @@ function checkAnswer(ending: Ending, lease: Lease | undefined, matched: MatchedC
   // before anything walks it
   if (depthExceeds(ending.value, ANSWER_DEPTH_MAX))
     return failed('The answer of the tool is nested too deeply.');
-  const value = redactor?.json(ending.value) ?? ending.value;
-  if (sizeOf(value) > RESULT_BYTES_MAX) return failed('The answer of the tool is too large.');
-  if (!isStorable(JSON.stringify(value)))
-    return failed('The answer of the tool contains text that is not valid Unicode.');
+  const { value, text } = scrubbed(ending.value, redactor);
+  if (Buffer.byteLength(text, 'utf8') > RESULT_BYTES_MAX)
+    return failed('The answer of the tool is too large.');
+  if (!isStorable(text)) return failed('The answer of the tool contains text that is not valid Unicode.');
   if (matched.answerFits && !matched.answerFits(value)) {
     return failed('The answer of the tool does not fit its declared schema.');
   }
   return { ...ending, value };
 }
 
-const sizeOf = (value: Json): number => Buffer.byteLength(JSON.stringify(value), 'utf8');
+/** The answer without the credential, and its JSON text; nearly always nothing is in it, which the text alone tells. */
+function scrubbed(answer: Json, redactor: Redactor | undefined): { value: Json; text: string } {
+  const text = JSON.stringify(answer);
+  if (!redactor?.suspects(text)) return { value: answer, text };
+  const value = redactor.json(answer);
+  return { value, text: JSON.stringify(value) };
+}
