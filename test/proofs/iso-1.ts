@@ -63,7 +63,7 @@ export const run: Proof = async ({ size, progress }) => {
 function attemptsOf(matrix: Matrix, ids: VictimIds): Attempt[] {
   return matrix.fields.flatMap((root) => {
     const plain = { root, what: 'without foreign ids', variables: root.variables() };
-    const inSlots = root.slots.flatMap((slot) =>
+    const inSlots = root.slots.filter(matrix.attacked).flatMap((slot) =>
       valuesFor(ids).map(([what, value]) => ({
         root,
         what: `${what} in ${slot.name}`,
@@ -134,7 +134,17 @@ async function firstEvent(
 /** The victim itself is shown its marked texts; if it is not, their absence elsewhere would mean nothing. */
 async function detectorWorks(api: TestApi, matrix: Matrix, faults: string[]): Promise<void> {
   const own = await api.key(ACME, 'admin');
-  for (const full of ['Query.runs', 'Query.approvals', 'Query.agents', 'Query.tools', 'Query.tenants']) {
+  for (const full of [
+    'Query.runs',
+    'Query.approvals',
+    'Query.agents',
+    'Query.tools',
+    'Query.tenants',
+    'Query.members',
+    'Query.invitations',
+    'Query.apiKeys',
+    'Query.workspaces',
+  ]) {
     const root = matrix.fields.find((candidate) => candidate.full === full);
     const answer =
       root && (await api.ask(own, root.document, { ...root.variables(), state: null, after: null }));

@@ -76,7 +76,8 @@ function oraclesOf(matrix: Matrix): Oracle[] {
 /** An id of the same shape with nothing behind it. */
 function unknownLike(id: string, kind: IdKind): string {
   const ulid = randomUlid();
-  if (kind === 'run' || kind === 'approval') return `${id.slice(0, id.lastIndexOf('.'))}.${ulid}`;
+  if (kind === 'run' || kind === 'approval' || kind === 'invitation')
+    return `${id.slice(0, id.lastIndexOf('.'))}.${ulid}`;
   return `${id.slice(0, 3)}${ulid}`.slice(0, id.length).padEnd(id.length, 'x');
 }
 

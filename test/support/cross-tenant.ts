@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { buildSchema } from 'graphql';
-import { agentId, buildApprovalId, toolId, workspaceId } from '@bulkhead/contract';
+import { agentId, buildApprovalId, buildInvitationId, toolId, workspaceId } from '@bulkhead/contract';
 import { PURPOSES } from '@bulkhead/runtime/keys';
-import { createApiKey, putAgent } from '@bulkhead/tenancy/admin';
+import { createApiKey, invite, personId, putAgent } from '@bulkhead/tenancy/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ACME, field } from './api.js';
 import type { TestApi } from './api.js';
@@ -15,10 +15,17 @@ import type { RootField, Slot } from './schema-walk.js';
 export const CANARY = 'canary-7f3d';
 
 /** What a slot names. A slot of a kind that is not here has no attack yet, and the proof says so. */
-export type IdKind = 'run' | 'approval' | 'agent' | 'tool' | 'tenant' | 'workspace' | 'key' | 'free';
+export type IdKind =
+  'run' | 'approval' | 'agent' | 'tool' | 'tenant' | 'workspace' | 'key' | 'member' | 'invitation' | 'free';
+
+/**
+ * A name that the caller gives to something new of their own, which is then shown to them: it may be called like the
+ * victim's. That the victim's is not touched is tested where it is made.
+ */
+const OWN_NAME = 'own name';
 
 /** Which kind of id each slot takes. A new argument or input field of the API needs a line here. */
-const CASES: Readonly<Record<string, IdKind>> = {
+const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Query.run(id)': 'run',
   'Query.runs(after)': 'run',
   'Query.approvals(after)': 'approval',
@@ -34,6 +41,16 @@ const CASES: Readonly<Record<string, IdKind>> = {
   'Mutation.signalRun(idempotencyKey)': 'free',
   'Mutation.resetRun(id)': 'run',
   'Mutation.resetRun(idempotencyKey)': 'free',
+  'Query.members(after)': 'member',
+  'Query.apiKeys(after)': 'key',
+  'Mutation.inviteMember(input.workspaceId)': 'workspace',
+  'Mutation.revokeInvitation(id)': 'invitation',
+  'Mutation.changeRole(input.memberId)': 'member',
+  'Mutation.changeRole(input.workspaceId)': 'workspace',
+  'Mutation.removeMember(memberId)': 'member',
+  'Mutation.createApiKey(input.workspaceId)': 'workspace',
+  'Mutation.revokeApiKey(prefix)': 'key',
+  'Mutation.createWorkspace(input.id)': OWN_NAME,
   'Subscription.runChanged(id)': 'run',
 };
 
@@ -42,6 +59,8 @@ export interface Matrix {
   /** Slots without a case. */
   readonly uncovered: readonly Slot[];
   kindOf(slot: Slot): IdKind;
+  /** Whether the slot takes the ids of others. */
+  attacked(slot: Slot): boolean;
 }
 
 /** Walks the committed schema. */
@@ -52,7 +71,11 @@ export async function crossTenantMatrix(): Promise<Matrix> {
   return {
     fields,
     uncovered: slots.filter((slot) => !Object.hasOwn(CASES, slot.name)),
-    kindOf: (slot) => CASES[slot.name] ?? 'free',
+    kindOf: (slot) => {
+      const kind = CASES[slot.name];
+      return kind === undefined || kind === OWN_NAME ? 'free' : kind;
+    },
+    attacked: (slot) => CASES[slot.name] !== OWN_NAME,
   };
 }
 
@@ -63,7 +86,7 @@ const ULID_ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 export const randomUlid = (): string =>
   `0${Array.from(randomBytes(25), (byte) => ULID_ALPHABET[byte % 32]).join('')}`;
 
-/** A tenant with a run, an approval, an agent, a tool, a workspace and a key, all marked. */
+/** A tenant with a run, an approval, an agent, a tool, a workspace, a key, a member and an invitation, all marked. */
 export async function furnishVictim(api: TestApi): Promise<VictimIds> {
   const db = api.deps.door.tenant(ACME);
   const agent = `${CANARY}-agent`;
@@ -100,7 +123,31 @@ export async function furnishVictim(api: TestApi): Promise<VictimIds> {
      VALUES ('acme', $1, $2, $1, '\\x00', $3, 1, $4, 'ask', '{admin}', $5, 'key:nobody', now() + interval '1 day')`,
     [approval, run, tool, CANARY, request],
   );
-  return { run, approval, agent, tool, tenant: ACME, workspace: CANARY, key: key.slice(4, 12), free: CANARY };
+  const member = personId('https://victim.example', CANARY);
+  await api.database.asOwner(
+    `INSERT INTO members (tenant_id, id, issuer, subject, email, name, role, created_by)
+     VALUES ('acme', $1, 'https://victim.example', $2, $2, $2, 'admin', $2)`,
+    [member, CANARY],
+  );
+  const { invitation } = await invite(db, {
+    id: buildInvitationId(ACME, randomUlid()),
+    role: 'admin',
+    email: `${CANARY}@victim.example`,
+    expiresAt: new Date(Date.now() + 86_400_000),
+    by: { actor: CANARY, responsible: CANARY },
+  });
+  return {
+    run,
+    approval,
+    agent,
+    tool,
+    tenant: ACME,
+    workspace: CANARY,
+    key: key.slice(4, 12),
+    member,
+    invitation: invitation.id,
+    free: CANARY,
+  };
 }
 
 /** Everything of the victim in the database, as one text. */

@@ -52,7 +52,7 @@ function rootField(kind: RootField['kind'], type: string, field: GraphQLField<un
     name: field.name,
     full,
     document: `${head} { ${call} ${selection(field.type, 4)} }`,
-    variables: () => Object.fromEntries(field.args.map((arg) => [arg.name, valueFor(arg.type)])),
+    variables: () => Object.fromEntries(field.args.map((arg) => [arg.name, valueFor(arg.type, arg.name)])),
     slots: field.args.flatMap((arg) => slotsOf(full, field.name, [arg.name], arg.type)),
   };
 }
@@ -71,17 +71,26 @@ function slotsOf(full: string, field: string, path: readonly string[], type: Gra
   return isName ? [{ name: `${full}(${path.join('.')})`, field, path }] : [];
 }
 
-function valueFor(type: GraphQLInputType): unknown {
-  if (isNonNullType(type)) return valueFor(type.ofType);
-  if (isListType(type)) return [valueFor(type.ofType)];
+/** Texts that must be of a certain form, or the attack ends at the check of the form. */
+const WELL_FORMED: Readonly<Record<string, string>> = {
+  role: 'viewer',
+  permissions: 'run:read',
+  email: 'someone@attacker.example',
+  expiresAt: new Date(Date.now() + 86_400_000).toISOString(),
+};
+
+function valueFor(type: GraphQLInputType, name: string): unknown {
+  if (isNonNullType(type)) return valueFor(type.ofType, name);
+  if (isListType(type)) return [valueFor(type.ofType, name)];
   if (isEnumType(type)) return type.getValues()[0]?.name;
   if (isInputObjectType(type)) {
     return Object.fromEntries(
-      Object.values(type.getFields()).map((input) => [input.name, valueFor(input.type)]),
+      Object.values(type.getFields()).map((input) => [input.name, valueFor(input.type, input.name)]),
     );
   }
   const values: Record<string, unknown> = { Int: 5, Float: 5, Boolean: false, JSON: { ticketId: 'T-1' } };
-  return Object.hasOwn(values, type.name) ? values[type.name] : 'text';
+  if (Object.hasOwn(values, type.name)) return values[type.name];
+  return Object.hasOwn(WELL_FORMED, name) ? WELL_FORMED[name] : 'text';
 }
 
 /** Every field down to `depth`, without those that need arguments. */

@@ -1,15 +1,28 @@
 import { BulkheadError, CHANNELS, placementOf } from '@bulkhead/contract';
 import type { AgentId, Json, TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
-import { newApiKey } from './api-keys.js';
-import type { Role } from './api-keys.js';
 import type { TenantKeys } from './tenant-keys.js';
 
 export { parseApiKey, ROLES, sameHash } from './api-keys.js';
 export type { ApiKeyParts, Role } from './api-keys.js';
+export type { By } from './changes.js';
+export {
+  acceptInvitation,
+  invite,
+  listInvitations,
+  revokeInvitation,
+  tenantOfInvitation,
+} from './invitations.js';
+export type { Invitation, Invited } from './invitations.js';
+export { createApiKey, listApiKeys, revokeApiKey } from './keys.js';
+export type { ApiKey } from './keys.js';
+export { changeRole, listMembers, removeMember } from './members.js';
+export type { Member } from './members.js';
 export { personId } from './people.js';
 export { listTenantKeys, rotateTenantKey } from './tenant-keys.js';
 export type { TenantKey, TenantKeys } from './tenant-keys.js';
+export { createWorkspace, listWorkspaces } from './workspaces.js';
+export type { Workspace } from './workspaces.js';
 
 export interface Tenant {
   readonly id: TenantId;
@@ -80,35 +93,6 @@ export async function getTenant(db: TenantDb): Promise<Tenant> {
   if (!row) throw new BulkheadError('NOT_FOUND');
   const { name, namespace, status, controlState, createdAt } = row;
   return { id: db.tenantId, name, namespace, status, controlState, createdAt };
-}
-
-/** Creates an API key and returns it this once; only its hash is stored. */
-export async function createApiKey(
-  db: TenantDb,
-  key: { readonly name: string; readonly role: Role; readonly expiresAt?: Date },
-): Promise<{ readonly key: string; readonly prefix: string }> {
-  const made = newApiKey();
-  await db.run((tx) =>
-    tx.apiKey.create({
-      data: {
-        tenantId: db.tenantId,
-        prefix: made.prefix,
-        hash: new Uint8Array(made.hash),
-        name: key.name,
-        role: key.role,
-        expiresAt: key.expiresAt ?? null,
-      },
-    }),
-  );
-  return { key: made.key, prefix: made.prefix };
-}
-
-/** Ends a key; the API refuses it from its next request on. @throws BulkheadError NOT_FOUND when there is no such key. */
-export async function revokeApiKey(db: TenantDb, prefix: string): Promise<void> {
-  const { count } = await db.run((tx) =>
-    tx.apiKey.updateMany({ where: { prefix, revokedAt: null }, data: { revokedAt: new Date() } }),
-  );
-  if (count === 0) throw new BulkheadError('NOT_FOUND', { field: 'prefix' });
 }
 
 /** Creates an agent, or changes one to what is given. */

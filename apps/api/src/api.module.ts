@@ -15,14 +15,20 @@ import { graphqlOptions } from './graphql/options.js';
 import { PublicErrorsFilter } from './graphql/public-errors.filter.js';
 import { HealthController } from './health/health.controller.js';
 import { RunControlModule } from './run-control/run-control.module.js';
+import { KeyModule } from './keys/key.module.js';
+import { MemberModule } from './members/member.module.js';
 import { RunModule } from './runs/run.module.js';
 import { SignInModule } from './sign-in/sign-in.module.js';
 import { TemporalUiModule } from './temporal-ui/temporal-ui.module.js';
 import { TenantModule } from './tenants/tenant.module.js';
 import { ToolModule } from './tools/tool.module.js';
+import { WorkspaceModule } from './workspaces/workspace.module.js';
 
 const FEATURES: readonly Type[] = [
   TenantModule,
+  WorkspaceModule,
+  MemberModule,
+  KeyModule,
   RunModule,
   RunControlModule,
   ApprovalModule,

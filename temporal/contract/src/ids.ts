@@ -13,6 +13,7 @@ export type ToolId = Branded<'ToolId'>;
 export type RunId = Branded<'RunId'>;
 export type ApprovalId = Branded<'ApprovalId'>;
 export type GrantId = Branded<'GrantId'>;
+export type InvitationId = Branded<'InvitationId'>;
 /** Hex SHA-256 of an effect's identity (LINE: tenant, workflow, segment, tool, canonical arguments, n). */
 export type CallKey = Branded<'CallKey'>;
 /** A worker process, once fenced never returns. */
@@ -22,7 +23,7 @@ const TENANT = /^[a-z][a-z0-9-]{1,30}[a-z0-9]$/;
 const SLUG = /^[a-z][a-z0-9-]{0,62}$/;
 const TOOL = /^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*){1,4}$/;
 const ULID = /^[0-9a-hjkmnp-tv-z]{26}$/;
-const KINDS = { run: 'run', approval: 'approval', grant: 'grant' } as const;
+const KINDS = { run: 'run', approval: 'approval', grant: 'grant', invitation: 'invitation' } as const;
 type Kind = keyof typeof KINDS;
 
 /** Thrown when a text is not an id of the wanted kind; `field` names the offending input. */
@@ -68,6 +69,9 @@ export const buildApprovalId = (tenant: TenantId, ulid: string): ApprovalId =>
   build('approval', tenant, ulid);
 export const parseApprovalId = (text: unknown) => parse('approval', text);
 export const buildGrantId = (tenant: TenantId, ulid: string): GrantId => build('grant', tenant, ulid);
+export const buildInvitationId = (tenant: TenantId, ulid: string): InvitationId =>
+  build('invitation', tenant, ulid);
+export const parseInvitationId = (text: unknown) => parse('invitation', text);
 export const parseGrantId = (text: unknown) => parse('grant', text);
 
 /** The root run of a workflow id: children are `<parent>/<segment>.<k>`. undefined when it is not one of ours. */

@@ -34,6 +34,8 @@ export type RowPermission = Extract<Permission, `${Noun}:${string}`>;
 export interface Access {
   /** Whether the caller may do this at all; for a single row ask `covers`. */
   can(permission: Permission): boolean;
+  /** Everything that the caller may do, and how far: `own` for things that they answer for. */
+  reach(permission: Permission): 'all' | 'own' | undefined;
   /** Whether this very row is within the caller's reach. */
   covers<P extends RowPermission>(permission: P, row: object): boolean;
   /** The same rules as a filter. A caller without the permission matches nothing. */
@@ -79,6 +81,11 @@ function makeAccess(holding: Holding): Access {
     can(permission) {
       const { action, subject: name } = split(permission);
       return ability.can(action, name);
+    },
+    reach(permission) {
+      const conditions = conditionsOf(holding, permission);
+      if (conditions === undefined) return undefined;
+      return 'owner' in conditions ? 'own' : 'all';
     },
     covers(permission, row) {
       const { action, subject: name } = split(permission);

@@ -7,6 +7,7 @@ import { holdersOf } from './roles.js';
 
 /** Metadata that Nest puts on GraphQL handlers (Query, Mutation, Subscription) and on routes. */
 const GRAPHQL_KIND = 'graphql:resolver_type';
+const GRAPHQL_NAME = 'graphql:resolver_name';
 const ROUTE_PATH = 'path';
 const ROOT_KINDS = new Set<unknown>(['Query', 'Mutation', 'Subscription']);
 
@@ -17,6 +18,8 @@ class UndeclaredPermission extends Error {
 export interface DeclaredHandler {
   /** e.g. `Query RunsResolver.run` */
   readonly name: string;
+  /** Name of the field in the schema; of a route its method. */
+  readonly field: string;
   readonly declaration: Declaration | undefined;
   /** Who may call it, as one text: roles, `anyone who signed in` or `anyone`, and why. */
   readonly open: string;
@@ -59,7 +62,9 @@ function declaredHandler(instance: object, prototype: object, method: string): D
   if (!isRoute && !ROOT_KINDS.has(kind)) return [];
   const name = `${isRoute ? 'Route' : String(kind)} ${instance.constructor.name}.${method}`;
   const declaration = Reflect.getMetadata(DECLARATION, handler) as Declaration | undefined;
-  return [{ name, declaration, open: openTo(declaration) }];
+  const given: unknown = Reflect.getMetadata(GRAPHQL_NAME, handler);
+  const field = typeof given === 'string' ? given : method;
+  return [{ name, field, declaration, open: openTo(declaration) }];
 }
 
 function openTo(declaration: Declaration | undefined): string {

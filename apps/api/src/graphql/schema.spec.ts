@@ -5,19 +5,25 @@ import { isObjectType, lexicographicSortSchema, printSchema } from 'graphql';
 import type { GraphQLSchema } from 'graphql';
 import { expect, it } from 'vitest';
 import { ApprovalResolver } from '../approvals/approval.resolver.js';
+import { KeyResolver } from '../keys/key.resolver.js';
+import { MemberResolver } from '../members/member.resolver.js';
 import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
 import { TenantResolver } from '../tenants/tenant.resolver.js';
 import { ToolResolver } from '../tools/tool.resolver.js';
+import { WorkspaceResolver } from '../workspaces/workspace.resolver.js';
 
 const RESOLVERS = [
   ApprovalResolver,
+  KeyResolver,
+  MemberResolver,
   RunControlResolver,
   RunResolver,
   SignInResolver,
   TenantResolver,
   ToolResolver,
+  WorkspaceResolver,
 ];
 
 const PROPERTY = 'graphql:resolve_property';
