@@ -147,6 +147,7 @@ describe('credentials', () => {
 });
 
 describe('approvals', () => {
+  const EVERY_WORKSPACE = {};
   const ASK = {
     id: 'ask',
     effect: 'allow',
@@ -155,14 +156,19 @@ describe('approvals', () => {
   };
   const deps = () => ({ keyRing: line.keyRing, sealArguments: sealArgumentsWith(line.keyRing) });
   const decide = (approvalId: string, over: object = {}) =>
-    decideApproval(line.db('acme'), deps(), {
-      approvalId,
-      decision: 'approved',
-      decidedBy: 'key:boss',
-      role: 'admin',
-      reason: undefined,
-      ...over,
-    });
+    decideApproval(
+      line.db('acme'),
+      deps(),
+      {
+        approvalId,
+        decision: 'approved',
+        decidedBy: 'key:boss',
+        role: 'admin',
+        reason: undefined,
+        ...over,
+      },
+      EVERY_WORKSPACE,
+    );
   const ask = async (args: Json): Promise<string> => {
     const answer = await host.call(run, 'desk.update', args);
     expect(answer).toMatchObject({ kind: 'approval_required', reason: { rule: 'ask' } });
@@ -173,7 +179,11 @@ describe('approvals', () => {
   it('shows exactly the arguments, allows exactly them, and once', async () => {
     const id = await ask({ id: 'T-1', text: 'this' });
     expect(await ask({ id: 'T-1', text: 'this' })).toBe(id);
-    const { nodes } = await listApprovals(line.db('acme'), line.keyRing, { first: 10, state: 'pending' });
+    const { nodes } = await listApprovals(line.db('acme'), line.keyRing, {
+      first: 10,
+      state: 'pending',
+      within: EVERY_WORKSPACE,
+    });
     expect(nodes.find((node) => node.id === id)).toMatchObject({
       arguments: { id: 'T-1', text: 'this' },
       rule: 'ask',
@@ -200,7 +210,7 @@ describe('approvals', () => {
       role: 'admin',
       reason: undefined,
     } as const;
-    await expect(decideApproval(line.db('globex'), deps(), foreign)).rejects.toMatchObject({
+    await expect(decideApproval(line.db('globex'), deps(), foreign, EVERY_WORKSPACE)).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });
     await decide(id, { decision: 'rejected', reason: 'too bold' });

@@ -150,7 +150,7 @@ describe('arguments that lie', () => {
     ]);
     const args = JSON.parse('{"data":{"a":1,"__proto__":{"amount":1000000}}}') as Json;
     expect(await host.call(run, 'desk.note', args)).toMatchObject({ kind: 'approval_required' });
-    const { nodes } = await listApprovals(line.db('acme'), line.keyRing, { first: 1 });
+    const { nodes } = await listApprovals(line.db('acme'), line.keyRing, { first: 1, within: {} });
     expect(JSON.stringify(nodes[0]?.arguments)).toBe(JSON.stringify(args));
   });
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
 import type { Json, RunId, SealArguments, ToolId } from '@bulkhead/contract';
-import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 
@@ -33,6 +33,8 @@ export interface ApprovalPage {
   /** Id of the last approval of the page before. */
   readonly after?: string | undefined;
   readonly state?: string | undefined;
+  /** Which approvals the reader reaches. */
+  readonly within: Prisma.ApprovalWhereInput;
 }
 
 /** Approvals, newest first. Their ids order by time, so an id is the cursor. */
@@ -42,10 +44,11 @@ export async function listApprovals(
   page: ApprovalPage,
 ): Promise<{ readonly nodes: readonly Approval[]; readonly endCursor: string | undefined }> {
   const first = Math.min(Math.max(page.first, 1), 100);
-  const where = {
+  const asked = {
     ...(page.after === undefined ? {} : { id: { lt: page.after } }),
     ...(page.state === undefined ? {} : { state: page.state }),
   };
+  const where = { AND: [page.within, asked] };
   const rows = await db.run((tx) =>
     tx.approval.findMany({ where, orderBy: { id: 'desc' }, take: first + 1 }),
   );
@@ -64,6 +67,7 @@ const Decided = z.discriminatedUnion('kind', [
 
 /**
  * A person decides; the row is the decision and the run is woken at least once, by a signal whose argument is sealed here.
+ * `within` is what the decider reaches.
  * @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver, or the requester)
  */
 export async function decideApproval(
@@ -76,9 +80,12 @@ export async function decideApproval(
     readonly role: string;
     readonly reason: string | undefined;
   },
+  within: Prisma.ApprovalWhereInput,
 ): Promise<Approval> {
   const id = decision.approvalId;
   if (parseApprovalId(id)?.tenantId !== db.tenantId) throw new BulkheadError('NOT_FOUND', { field: 'id' });
+  const reached = await db.run((tx) => tx.approval.count({ where: { AND: [{ id }, within] } }));
+  if (reached === 0) throw new BulkheadError('NOT_FOUND', { field: 'id' });
   const answer = Decided.parse(
     await db.call('decide_approval', {
       ...decision,

@@ -26,6 +26,8 @@ export interface RunRequest {
   readonly input: Json;
   /** `key:<prefix>` or `user:<subject>`. */
   readonly actor: string;
+  /** Workspaces in which the actor may start runs; undefined: all. */
+  readonly workspaces?: readonly string[] | undefined;
 }
 
 export interface RunDeps {
@@ -56,7 +58,8 @@ export function createAcceptRun(deps: RunDeps): AcceptRun {
     const agent = await db.run((tx) =>
       tx.agent.findUnique({ where: { tenantId_id: { tenantId, id: request.agentId } } }),
     );
-    if (!agent?.enabled) {
+    const within = request.workspaces?.includes(agent?.workspaceId ?? '') ?? true;
+    if (!agent?.enabled || !within) {
       throw new BulkheadError('NOT_FOUND', { field: 'agentId', publicMessage: 'There is no such agent.' });
     }
     const text = checkInput(agent.inputSchema as Json, request.input);

@@ -1,6 +1,6 @@
 import { BulkheadError, CHANNELS, placementOf } from '@bulkhead/contract';
 import type { AgentId, Json, TenantId, WorkspaceId } from '@bulkhead/contract';
-import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { TenantKeys } from './tenant-keys.js';
 
 export { parseApiKey, ROLES, sameHash } from './api-keys.js';
@@ -131,9 +131,9 @@ export async function putAgent(
   );
 }
 
-/** The tenant's agents by id; at most 200. */
-export async function listAgents(db: TenantDb): Promise<Agent[]> {
-  const rows = await db.run((tx) => tx.agent.findMany({ orderBy: { id: 'asc' }, take: 200 }));
+/** The tenant's agents within reach, by id; at most 200. */
+export async function listAgents(db: TenantDb, within: Prisma.AgentWhereInput): Promise<Agent[]> {
+  const rows = await db.run((tx) => tx.agent.findMany({ where: within, orderBy: { id: 'asc' }, take: 200 }));
   return rows.map((row) => ({
     id: row.id as AgentId,
     workspaceId: row.workspaceId as WorkspaceId,

@@ -13,7 +13,7 @@ export function capabilities(
   return {
     approvals: {
       list: (db, page) => listApprovals(db, keyRing, page),
-      decide: (db, decision) => decideApproval(db, { keyRing, sealArguments }, decision),
+      decide: (db, decision, within) => decideApproval(db, { keyRing, sealArguments }, decision, within),
     },
     tools: { list: (db) => listTools(db) },
     journal: { list: (db, runId) => listJournal(db, runId), noteDecode },

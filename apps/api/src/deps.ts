@@ -3,7 +3,7 @@ import type { Json, RunId, SealArguments, TenantId } from '@bulkhead/contract';
 import type { DecodeNote, JournalEntry } from '@bulkhead/journal/admin';
 import type { Approval, ApprovalPage } from '@bulkhead/policy/admin';
 import type { ControlDb } from '@bulkhead/prisma/control';
-import type { TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
+import type { Prisma, TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
 import type { Payload } from '@bulkhead/runtime/codec';
 import type { Role } from '@bulkhead/tenancy/admin';
@@ -79,5 +79,6 @@ interface ApprovalDesk {
       readonly role: Role;
       readonly reason: string | undefined;
     },
+    within: Prisma.ApprovalWhereInput,
   ): Promise<Approval>;
 }

@@ -31,7 +31,7 @@ export class ApprovalResolver {
     @Args('first', { type: () => Int, defaultValue: 20 }, new SchemaPipe('first', First)) first: number,
     @Args('after', { type: () => ID, nullable: true }, new SchemaPipe('after', After)) after: string | null,
   ): Promise<{ nodes: readonly ApprovalView[]; endCursor: string | undefined }> {
-    return this.approvals.list(principal.tenantId, {
+    return this.approvals.list(principal, {
       first,
       after: after ?? undefined,
       state: state ?? undefined,

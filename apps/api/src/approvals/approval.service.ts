@@ -1,6 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
-import type { TenantId } from '@bulkhead/contract';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { Approval as ApprovalView } from '@bulkhead/policy/admin';
@@ -11,16 +10,20 @@ export class ApprovalService {
   constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'approvals'>) {}
 
   list(
-    tenantId: TenantId,
+    principal: Principal,
     page: { first: number; after: string | undefined; state: string | undefined },
   ): Promise<{ nodes: readonly ApprovalView[]; endCursor: string | undefined }> {
+    const { tenantId } = principal;
     if (page.after !== undefined && parseApprovalId(page.after)?.tenantId !== tenantId) {
       throw new BulkheadError('BAD_INPUT', { field: 'after', publicMessage: 'after is not a cursor.' });
     }
-    return this.deps.approvals.list(this.deps.door.tenant(tenantId), page);
+    return this.deps.approvals.list(this.deps.door.tenant(tenantId), {
+      ...page,
+      within: principal.where('approval:read'),
+    });
   }
 
-  /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids. */
+  /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids and other workspaces. */
   async decide(
     principal: Principal,
     approvalId: string,
@@ -31,6 +34,7 @@ export class ApprovalService {
     if (parseApprovalId(approvalId)?.tenantId !== tenantId)
       throw new BulkheadError('NOT_FOUND', { field: 'id' });
     const db = this.deps.door.tenant(tenantId);
-    return this.deps.approvals.decide(db, { approvalId, decision, decidedBy: actor, role, reason });
+    const within = principal.where('approval:decide');
+    return this.deps.approvals.decide(db, { approvalId, decision, decidedBy: actor, role, reason }, within);
   }
 }

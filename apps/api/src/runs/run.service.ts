@@ -23,7 +23,9 @@ export class RunService {
   /** Commits the run and answers with it; the control process starts it. */
   async start(principal: Principal, input: z.infer<typeof StartRun>): Promise<Run> {
     const db = this.deps.door.tenant(principal.tenantId);
-    const { runId } = await this.deps.acceptRun(db, { ...input, actor: principal.actor }).catch(underInput);
+    const { runId } = await this.deps
+      .acceptRun(db, { ...input, actor: principal.actor, workspaces: principal.workspaces('run:start') })
+      .catch(underInput);
     return this.get(principal, runId);
   }
 

@@ -44,6 +44,6 @@ export class TenantResolver {
   @Query(() => [AgentModel])
   @Permission('agent:read')
   agents(@CurrentPrincipal() principal: Principal): Promise<Agent[]> {
-    return this.tenants.agents(principal.tenantId);
+    return this.tenants.agents(principal);
   }
 }

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { TenantId } from '@bulkhead/contract';
 import { getTenant, listAgents } from '@bulkhead/tenancy/admin';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
+import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
 
@@ -18,8 +19,8 @@ export class TenantService {
     return this.deps.control.query<Tenant & Record<string, unknown>>(ALL);
   }
 
-  agents(tenantId: TenantId): Promise<Agent[]> {
-    return listAgents(this.deps.door.tenant(tenantId));
+  agents(principal: Principal): Promise<Agent[]> {
+    return listAgents(this.deps.door.tenant(principal.tenantId), principal.where('agent:read'));
   }
 }
 
