@@ -5,6 +5,9 @@ import { freshDatabase } from '../support/database.js';
 import { PROOF_IDS } from '../proofs/ids.mjs';
 import type { Proof } from '../proofs/proof.js';
 import { run as fc7 } from '../proofs/fc-7.js';
+import { run as in1 } from '../proofs/in-1.js';
+import { run as in2 } from '../proofs/in-2.js';
+import { run as in3 } from '../proofs/in-3.js';
 import { run as in6 } from '../proofs/in-6.js';
 import { run as sec2 } from '../proofs/sec-2.js';
 import { areaUnderCurve, run as iso2 } from '../proofs/iso-2.js';
@@ -15,6 +18,7 @@ import { run as iso4 } from '../proofs/iso-4.js';
 import { run as iso5 } from '../proofs/iso-5.js';
 import { run as iso6 } from '../proofs/iso-6.js';
 import { run as iso7 } from '../proofs/iso-7.js';
+import { run as ks5 } from '../proofs/ks-5.js';
 
 /** The cheap proofs at a size that every test run can afford; `npm run proofs` runs them at theirs. */
 const CHEAP: Record<string, Proof> = {
@@ -27,6 +31,10 @@ const CHEAP: Record<string, Proof> = {
   'ISO-7': iso7,
   'ISO-11': iso11,
   'FC-7': fc7,
+  'IN-1': in1,
+  'IN-2': in2,
+  'IN-3': in3,
+  'KS-5': ks5,
   'IN-6': in6,
   'SEC-2': sec2,
 };
