@@ -55,6 +55,43 @@ describe('the end of a run is seen', () => {
     await database.asOwner('DELETE FROM runs');
   });
 
+  it('but not the old end of a run that waits for its reset: it is neither watched nor written', async () => {
+    const [run] = await newRuns('acme', 1, '2026-01-01');
+    const reset =
+      "INSERT INTO run_requests (tenant_id, run_id, kind, reason, actor) VALUES ('acme', $1, 'reset', 'r', 'a')";
+    await database.asOwner(reset, [run!.id]);
+    const watcher = createCloseWatcher({
+      control,
+      log,
+      temporal: {
+        end: async () => ({ state: 'failed', message: 'the old end' }),
+        open: async () => [],
+        isOpen: async () => false,
+      },
+    });
+    const stateOf = (): Promise<unknown[]> =>
+      database.asOwner('SELECT state FROM runs WHERE id = $1', [run!.id]);
+    expect(await watcher.adoptOnce()).toBe(0);
+    // one that was watched before the reset was asked for
+    watcher.watch({ tenantId: ACME, runId: run!.id, envelope: 'e' as never });
+    await watcher.stop();
+    expect(await stateOf()).toEqual([{ state: 'running' }]);
+    await database.asOwner("UPDATE run_requests SET done_at = now(), failure = 'no'");
+    const again = createCloseWatcher({
+      control,
+      log,
+      temporal: {
+        end: async () => ({ state: 'failed', message: 'the old end' }),
+        open: async () => [],
+        isOpen: async () => false,
+      },
+    });
+    expect(await again.adoptOnce()).toBe(1);
+    await vi.waitFor(async () => expect(await stateOf()).toEqual([{ state: 'failed' }]), 3_000);
+    await again.stop();
+    await database.asOwner('DELETE FROM runs');
+  });
+
   it('attack: although another tenant has thousands of older runs that never end', async () => {
     await newRuns('acme', 2_500, '2026-01-01');
     const [run] = await newRuns('globex', 1, '2026-02-01');

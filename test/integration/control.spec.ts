@@ -7,7 +7,7 @@ import { agentId, tenantId, workspaceId } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
-import { createAcceptRun, findRun } from '@bulkhead/runs/admin';
+import { createAcceptRun, findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
 import type { Run } from '@bulkhead/runs/admin';
 import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
 import { createEnvelopeSigner, createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
@@ -232,6 +232,33 @@ it('an accepted run survives that Temporal is away: it stays accepted and starts
   await control.kill();
   control = await startMain('control', dataDir, configOf(inject('servers').temporal.address));
   await until(id, 'completed');
+});
+
+it('what a person asks of a run while Temporal is away is shown as pending, and done when Temporal is back', async () => {
+  const id = await accept('asked while away', { ticketId: 'T-1', segments: 1_000 });
+  await until(id, 'running');
+  await control.stop();
+  control = await startMain('control', dataDir, configOf('127.0.0.1:1'));
+  const db = door.tenant(ACME);
+  const order = { runId: id, action: { kind: 'cancel' }, reason: 'stop', actor: 'key:test0000' } as const;
+  await requestRun(db, order, { sealArguments: sealArgumentsWith(keyRing) });
+  await vi.waitFor(
+    async () =>
+      expect(
+        await database.asOwner(
+          "SELECT 1 FROM outbox WHERE run_id = $1 AND kind = 'cancel' AND attempts > 0",
+          [id],
+        ),
+      ).toHaveLength(1),
+    { timeout: 15_000 },
+  );
+  expect(await listRunRequests(db, id)).toMatchObject([{ kind: 'cancel', doneAt: undefined }]);
+  await control.kill();
+  control = await startMain('control', dataDir, configOf(inject('servers').temporal.address));
+  await until(id, 'cancelled');
+  expect(await listRunRequests(db, id)).toMatchObject([
+    { doneAt: expect.any(Date) as Date, failure: undefined },
+  ]);
 });
 
 it('a silent host is fenced, one that beats is not', async () => {

@@ -229,6 +229,57 @@ describe('a run that people control', () => {
   });
 });
 
+describe('an order that is delivered twice, as after a crash of the control process between deed and note,', () => {
+  const again = async (id: RunId, kind: string): Promise<void> => {
+    await world.database.asOwner('UPDATE run_requests SET done_at = NULL WHERE run_id = $1 AND kind = $2', [
+      id,
+      kind,
+    ]);
+    await world.database.asOwner(
+      'UPDATE outbox SET delivered_at = NULL, due_at = now() WHERE run_id = $1 AND kind = $2',
+      [id, kind],
+    );
+  };
+  const done = (tenant: TenantId, id: RunId): Promise<void> =>
+    vi.waitFor(
+      async () => expect(await requestsOf(tenant, id)).toMatchObject([{ doneAt: expect.any(Date) as Date }]),
+      10_000,
+    );
+  const eventsOf = async (id: RunId): Promise<string[]> => {
+    const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
+    const { events } = await client.workflow.getHandle(id).fetchHistory();
+    return (events ?? []).flatMap(
+      (event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? [],
+    );
+  };
+
+  it('resets a run once', async () => {
+    const id = await waiting();
+    const executions = async (): Promise<unknown[]> =>
+      world.database.asOwner('SELECT temporal_run_id FROM run_requests WHERE run_id = $1', [id]);
+    await ask(globex, id, { kind: 'reset', point: { to: 'first' } });
+    await done(globex, id);
+    const first = await executions();
+    await again(id, 'reset');
+    await done(globex, id);
+    expect(await executions()).toEqual(first);
+    await ask(globex, id, { kind: 'terminate' });
+    await world.until(globex, id, 'cancelled');
+  });
+
+  it('signals it once', async () => {
+    const id = await world.accept(globex, 'long-chain', { ticketId: 'T-1001', segments: 2 });
+    await world.until(globex, id, 'approval_required');
+    await ask(globex, id, { kind: 'signal', name: 'enough' }, 'k');
+    await done(globex, id);
+    await again(id, 'signal');
+    await done(globex, id);
+    expect(await eventsOf(id)).toEqual(['enough']);
+    await ask(globex, id, { kind: 'terminate' });
+    await world.until(globex, id, 'cancelled');
+  });
+});
+
 describe('what is done to a run from outside', () => {
   it.each(['terminate', 'cancel'] as const)('%s is noticed, shown and journalled', async (kind) => {
     const id = await waiting();

@@ -11,10 +11,11 @@ import {
   CARRIERS,
   childOfWorkflowCode,
   CLOSED_CARRIERS,
+  LATER_CARRIERS,
   parkingLine,
 } from '../support/envelope-carriers.js';
 import type { Attack, Carried, Carrier } from '../support/envelope-carriers.js';
-import { forgeriesFor } from '../support/envelope-forgeries.js';
+import { forgeriesFor, remintedFor } from '../support/envelope-forgeries.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
 import { bundleWithUpdates } from '../support/test-bundle.js';
@@ -99,7 +100,12 @@ function casesOf(attack: Attack): Case[] {
       })),
     );
   const own: (typeof forgeries)[number] = ["the run's own", (runId) => world.envelopeOf(runId)];
-  return [...over(CARRIERS, forgeries), ...over(CLOSED_CARRIERS, [own, ...forgeries])];
+  const reminted = Object.entries(remintedFor(world, inject('servers').keys.envelopeSigning));
+  return [
+    ...over(CARRIERS, forgeries),
+    ...over(CLOSED_CARRIERS, [own, ...forgeries]),
+    ...over(LATER_CARRIERS, reminted),
+  ];
 }
 
 interface Run {

@@ -43,6 +43,23 @@ const TIMEOUTS = {
   startToCloseTimeout: { seconds: 10 as never },
 };
 
+/** What reaches a run that has started. */
+export const LATER_CARRIERS: Record<string, Carrier> = {
+  signal: (attack, forge) =>
+    whileParked(attack, async (runId) => {
+      const { namespace } = placementOf(attack.world.tenantId);
+      await attack.world.connection.workflowService.signalWorkflowExecution({
+        namespace,
+        workflowExecution: { workflowId: runId },
+        signalName: SIGNALS.resume,
+        requestId: randomUUID(),
+        header: headerOf(forge(runId)),
+      });
+    }),
+  'update with a validator': (attack, forge) => update(attack, 'checked', forge),
+  'update without one': (attack, forge) => update(attack, 'unchecked', forge),
+};
+
 export const CARRIERS: Record<string, Carrier> = {
   start: async ({ world }, forge) => {
     const runId = world.newRunId();
@@ -107,19 +124,7 @@ export const CARRIERS: Record<string, Carrier> = {
     });
     return ended(world, runId);
   },
-  signal: (attack, forge) =>
-    whileParked(attack, async (runId) => {
-      const { namespace } = placementOf(attack.world.tenantId);
-      await attack.world.connection.workflowService.signalWorkflowExecution({
-        namespace,
-        workflowExecution: { workflowId: runId },
-        signalName: SIGNALS.resume,
-        requestId: randomUUID(),
-        header: headerOf(forge(runId)),
-      });
-    }),
-  'update with a validator': (attack, forge) => update(attack, 'checked', forge),
-  'update without one': (attack, forge) => update(attack, 'unchecked', forge),
+  ...LATER_CARRIERS,
 };
 
 /** Nothing that comes this way was accepted: the run's own genuine envelope is refused as well. */

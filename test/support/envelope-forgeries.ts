@@ -109,3 +109,20 @@ export function forgeriesFor(world: TenantWorld, signingKeyPath: string): Record
   }
   return forgeries;
 }
+
+/**
+ * The run's own envelope with one other value, signed for real: what a stolen key, or a second minting, would make. At
+ * the start nothing but the key tells it from an accepted one; sent to a run that has started it is another text.
+ */
+export function remintedFor(world: TenantWorld, signingKeyPath: string): Record<string, Forgery> {
+  const real = createPrivateKey(readFileSync(signingKeyPath));
+  return Object.fromEntries(
+    Object.entries(OTHER).map(([field, value]) => [
+      `${field} altered, signed`,
+      (runId: RunId) => {
+        const [header = '', payload = ''] = world.envelopeOf(runId).split('.');
+        return signWith(real, header, encode({ ...decode(payload), [field]: value }));
+      },
+    ]),
+  );
+}
