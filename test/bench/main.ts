@@ -19,6 +19,7 @@ const HELP = `npm run bench [-- flags] [B1|B2|...]    ratios of two things that 
   B2             calls per second with 20 and 60 chains at once, against bare activities
   B8             a tenant-scoped read against the same read by the bare driver
   B9             CPU of a GraphQL list against a bare node:http server
+  B-POLICY       CPU of one policy verdict: 1,000 rules, 20 of them conditional on the called tool
   (without an id: all of them; one that is not built yet prints "missing")
 
   --rounds N     alternating rounds of B1 and B2 (default 7)

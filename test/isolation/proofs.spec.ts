@@ -8,6 +8,7 @@ import { run as fc7 } from '../proofs/fc-7.js';
 import { run as in1 } from '../proofs/in-1.js';
 import { run as in2 } from '../proofs/in-2.js';
 import { run as in3 } from '../proofs/in-3.js';
+import { run as in4 } from '../proofs/in-4.js';
 import { run as in6 } from '../proofs/in-6.js';
 import { run as sec2 } from '../proofs/sec-2.js';
 import { areaUnderCurve, run as iso2 } from '../proofs/iso-2.js';
@@ -35,6 +36,7 @@ const CHEAP: Record<string, Proof> = {
   'IN-2': in2,
   'IN-3': in3,
   'KS-5': ks5,
+  'IN-4': in4,
   'IN-6': in6,
   'SEC-2': sec2,
 };

@@ -18,7 +18,7 @@ async function attempt(id: string): Promise<ProofResult> {
 
 /** Proofs stand here, the figures (B1, B2...) in test/bench. */
 const fileOf = (id: string): string =>
-  fileURLToPath(new URL(`${/^B\d/.test(id) ? '../bench' : '.'}/${id.toLowerCase()}.ts`, import.meta.url));
+  fileURLToPath(new URL(`${/^B[\d-]/.test(id) ? '../bench' : '.'}/${id.toLowerCase()}.ts`, import.meta.url));
 const built = (id: string): boolean => existsSync(fileOf(id));
 
 for (const id of ids) {

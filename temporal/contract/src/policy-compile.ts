@@ -1,9 +1,10 @@
 import { createMongoAbility } from '@casl/ability';
 import type { MongoAbility, RawRuleOf } from '@casl/ability';
-import type { PolicyRule, PolicyTest } from './policy-document.js';
+import type { PolicyRule } from './policy-document.js';
 import { factReader } from './policy-facts.js';
 import type { FactReader, PolicyFacts, Scalar } from './policy-facts.js';
-import { CASL_OPERATORS, holds, isReadable, operatorsOf } from './policy-tests.js';
+import { compileTest } from './policy-tests.js';
+import type { CompiledTest } from './policy-tests.js';
 
 export type CallSubject = Record<string, unknown> & { readonly __caslSubjectType__: 'Call' };
 /** call: may it happen; ask: who must agree; limit: what is counted. */
@@ -12,7 +13,7 @@ type AbilityRule = RawRuleOf<Ability>;
 
 /** One condition of one rule. */
 interface Term {
-  readonly test: PolicyTest;
+  readonly test: CompiledTest;
   readonly reader: FactReader;
   /** Column of the fact itself, which CASL compares. */
   readonly column: string;
@@ -22,11 +23,13 @@ interface Term {
   readonly some: boolean;
 }
 
-interface CompiledRule {
+export interface CompiledRule {
   readonly rule: PolicyRule;
   readonly terms: readonly Term[];
-  /** Column that says whether every fact is there and of the type that the rule compares it with. */
+  /** Column of an allow rule that says whether every fact is there and of the type that the rule compares it with. */
   readonly readable: string;
+  /** Whether it takes something away, so that it has to deny when it cannot read its facts. */
+  readonly restricts: boolean;
   readonly sum: FactReader | undefined;
 }
 
@@ -36,8 +39,13 @@ export interface ToolRules {
   readonly byId: ReadonlyMap<string, CompiledRule>;
   /** Whether a rule looks at what the run has done, and at which tools. */
   readonly asksRun: { readonly read: boolean; readonly done: readonly string[] } | undefined;
-  /** Reads each fact once and answers what CASL does not compare. */
+  /** Whether any rule asks a person, or counts: most tools have neither, and are not searched for it on each call. */
+  readonly asks: boolean;
+  readonly limits: boolean;
+  /** Reads each fact once and answers what CASL does not compare. `blindRule`: the first that restricts and cannot read. */
   columns(facts: PolicyFacts): Record<string, unknown>;
+  /** Whether that rule could read its facts in this row. */
+  isReadable(rule: CompiledRule, row: Record<string, unknown>): boolean;
 }
 
 export function compileTool(rules: readonly PolicyRule[]): ToolRules {
@@ -54,18 +62,25 @@ export function compileTool(rules: readonly PolicyRule[]): ToolRules {
   const duties = compiled.flatMap((each) =>
     each.rule.effect === 'ask' || each.rule.effect === 'limit' ? [matches(each, each.rule.effect)] : [],
   );
-  const forbids = compiled.flatMap(denials);
+  const forbids = compiled.filter(({ rule }) => rule.effect === 'deny').map((each) => denial(each));
   const facts = [...names.values()];
   return {
-    ability: createMongoAbility<Ability>([...permits, ...duties, ...forbids]),
+    ability: createMongoAbility<Ability>([...permits, ...duties, ...forbids, BLIND]),
     byId: new Map(compiled.map((each) => [each.rule.id, each])),
     asksRun: asksRun([...names.keys()]),
+    asks: rules.some((rule) => rule.approval !== undefined),
+    limits: rules.some((rule) => rule.limit !== undefined),
     columns(call) {
-      const row: Record<string, unknown> = {};
+      const row: Record<string, unknown> = { blind: false };
       for (const { column, reader } of facts) row[column] = reader.read(call);
-      for (const each of compiled) answer(each, row);
+      for (const each of compiled) {
+        const readable = answer(each, row);
+        if (!each.restricts) row[each.readable] = readable;
+        else if (!readable) [row['blind'], row['blindRule']] = [true, each.rule.id];
+      }
       return row;
     },
+    isReadable: (each, row) => answer(each, { ...row }),
   };
 }
 
@@ -75,61 +90,49 @@ function compileRule(
 ): CompiledRule {
   const terms = Object.entries(rule.when ?? {}).map(([path, test], index): Term => {
     const { column, reader } = nameOf(path);
-    const plain =
-      !reader.each && operatorsOf(test).every((operator) => Object.hasOwn(CASL_OPERATORS, operator));
-    const own = plain ? undefined : `${rule.id}:${index}`;
-    return { test, reader, column, answer: own, some: rule.effect !== 'allow' };
+    const compiled = compileTest(test);
+    const own = compiled.query && !reader.each ? undefined : `${rule.id}:${index}`;
+    return { test: compiled, reader, column, answer: own, some: rule.effect !== 'allow' };
   });
   const sum = rule.limit?.sum === undefined ? undefined : factReader(rule.limit.sum);
-  return { rule, terms, readable: `${rule.id}:readable`, sum };
+  const restricts = rule.effect !== 'allow' || rule.approval !== undefined;
+  return { rule, terms, readable: `${rule.id}:readable`, restricts, sum };
 }
 
-function answer({ terms, readable }: CompiledRule, row: Record<string, unknown>): void {
+/** Writes the answers that CASL cannot give itself; says whether every fact could be read. */
+function answer({ terms }: CompiledRule, row: Record<string, unknown>): boolean {
   let all = true;
   for (const { test, reader, column, answer: own, some } of terms) {
-    const facts = (reader.each ? row[column] : [row[column]]) as readonly (Scalar | undefined)[] | undefined;
-    const good = facts?.every((fact) => isReadable(test, fact)) ?? false;
+    const fact = row[column];
+    const good = reader.each ? isReadableList(test, fact) : test.readable(fact);
     all &&= good;
     if (own === undefined) continue;
-    const tell = (fact: Scalar | undefined): boolean => fact !== undefined && holds(test, fact);
-    row[own] = good && (some ? facts?.some(tell) : facts?.every(tell));
+    const facts = (reader.each ? fact : [fact]) as readonly Scalar[];
+    row[own] =
+      good && (some ? facts.some((item) => test.holds(item)) : facts.every((item) => test.holds(item)));
   }
-  if (terms.length > 0) row[readable] = all;
+  return all;
 }
 
-function conditionsOf({ terms, readable }: CompiledRule): Record<string, unknown> {
+const isReadableList = (test: CompiledTest, fact: unknown): boolean =>
+  Array.isArray(fact) && fact.every((item) => test.readable(item));
+
+function matches(compiled: CompiledRule, action: 'call' | 'ask' | 'limit'): AbilityRule {
+  const { rule, terms, readable, restricts } = compiled;
   const conditions: Record<string, unknown> = {};
   for (const { test, column, answer: own } of terms) {
-    if (own === undefined) conditions[column] = query(test);
+    if (own === undefined) conditions[column] = test.query;
     else conditions[own] = true;
   }
-  return terms.length === 0 ? {} : { ...conditions, [readable]: true };
+  // without this, "is not X" would hold for what is not there; a rule that restricts has denied by then
+  if (!restricts && terms.length > 0) conditions[readable] = true;
+  return { action, subject: 'Call', conditions, reason: rule.id };
 }
 
-const query = (test: PolicyTest): Record<string, unknown> =>
-  Object.fromEntries(
-    operatorsOf(test).map((operator) => [
-      CASL_OPERATORS[operator as keyof typeof CASL_OPERATORS],
-      test[operator],
-    ]),
-  );
+const denial = (compiled: CompiledRule): AbilityRule => ({ ...matches(compiled, 'call'), inverted: true });
 
-const matches = (compiled: CompiledRule, action: 'call' | 'ask' | 'limit'): AbilityRule => ({
-  action,
-  subject: 'Call',
-  conditions: conditionsOf(compiled),
-  reason: compiled.rule.id,
-});
-
-/** A deny rule bites when it holds, and, like every rule that restricts, also when its facts cannot be read. */
-function denials(compiled: CompiledRule): AbilityRule[] {
-  const { rule, terms, readable } = compiled;
-  const base = { action: 'call', subject: 'Call', inverted: true, reason: rule.id } as const;
-  const unreadable: AbilityRule[] =
-    terms.length === 0 ? [] : [{ ...base, conditions: { [readable]: false } }];
-  if (rule.effect === 'deny') return [...unreadable, { ...base, conditions: conditionsOf(compiled) }];
-  return rule.effect === 'allow' && !rule.approval ? [] : unreadable;
-}
+/** A rule that restricts denies when it cannot read its facts. Last, so that it is asked first. */
+const BLIND: AbilityRule = { action: 'call', subject: 'Call', inverted: true, conditions: { blind: true } };
 
 function asksRun(paths: readonly string[]): ToolRules['asksRun'] {
   const done = paths.filter((path) => path.startsWith('run.done.')).map((path) => path.slice(9));

@@ -1,6 +1,6 @@
 import { depthExceeds } from './canonical-json.js';
 import { isStorable } from './storable.js';
-import { PolicyDocumentSchema } from './policy-document.js';
+import { PolicyDocumentSchema, RULES_MAX } from './policy-document.js';
 import type { PolicyDocument } from './policy-document.js';
 
 /** Where a document is wrong: a dotted path in it, e.g. `document.rules.3.when`. */
@@ -17,6 +17,8 @@ export type ParsedPolicy =
 export const DOCUMENT_CHARS_MAX = 1_000_000;
 const DEPTH_MAX = 8;
 const PROBLEMS_MAX = 20;
+/** Of one object: a rule has 7 fields, `when` at most 32 conditions. */
+const NAMES_MAX = 64;
 const PROTOTYPE_NAMES = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** Reads what somebody wrote or what a row holds. Never throws: a document that cannot be read is one that says so. */
@@ -43,7 +45,7 @@ function hostileShape(value: unknown): PolicyProblem | undefined {
   if (!isStorable(text))
     return { path: 'document', message: 'has text that is not valid Unicode, or U+0000' };
   if (depthExceeds(value, DEPTH_MAX)) return { path: 'document', message: 'nested too deeply' };
-  return prototypeName(value, 'document');
+  return badPlace(value, 'document');
 }
 
 /** undefined: a cycle, a depth that overflows the stack, or no JSON at all. */
@@ -56,12 +58,19 @@ function textOf(value: unknown): string | undefined {
   }
 }
 
-/** A condition called `__proto__` would vanish while it is read, and its rule would hold for more than was written. */
-function prototypeName(value: unknown, path: string): PolicyProblem | undefined {
+/**
+ * A condition called `__proto__` would vanish while it is read, and its rule would hold for more than was written. And a
+ * list or an object of any length would be checked element by element before its length is.
+ */
+function badPlace(value: unknown, path: string): PolicyProblem | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  for (const [name, item] of Object.entries(value)) {
-    if (PROTOTYPE_NAMES.has(name)) return { path: `${path}.${name}`, message: 'not a name' };
-    const found = prototypeName(item, `${path}.${name}`);
+  const most = Array.isArray(value) ? RULES_MAX : NAMES_MAX;
+  const entries = Object.entries(value);
+  if (entries.length > most) return { path, message: `has more than ${most} entries` };
+  for (const [name, item] of entries) {
+    const place = `${path}.${name}`.slice(0, 500);
+    if (PROTOTYPE_NAMES.has(name)) return { path: place, message: 'not a name' };
+    const found = badPlace(item, place);
     if (found) return found;
   }
   return undefined;

@@ -2,7 +2,7 @@ import type { PolicyTest } from './policy-document.js';
 import type { Scalar } from './policy-facts.js';
 
 /** Operators that CASL compares itself, with the name it gives them. */
-export const CASL_OPERATORS = {
+const CASL_OPERATORS = {
   eq: '$eq',
   ne: '$ne',
   in: '$in',
@@ -31,23 +31,36 @@ const HOLDS: { readonly [O in Operator]: (fact: Scalar, operand: NonNullable<Pol
   notDomain: (fact, operand) => !inDomains(fact, operand),
 };
 
-export const operatorsOf = (test: PolicyTest): readonly Operator[] => Object.keys(test) as Operator[];
-
-/** All operands of a test have one type (the schema sees to it). */
-export function operandType(test: PolicyTest): string {
-  const [first] = Object.values(test).flat();
-  return typeof first;
+/** A test, ready to be asked. */
+export interface CompiledTest {
+  /** Whether it can be answered about this fact at all. */
+  readable(fact: unknown): fact is Scalar;
+  /** Whether all its operators hold for a readable fact. */
+  holds(fact: Scalar): boolean;
+  /** The same in CASL's operators; undefined: CASL has none for some of them. */
+  readonly query: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** Whether the test can be answered about this fact at all. */
-export function isReadable(test: PolicyTest, fact: Scalar | undefined): fact is Scalar {
-  if (typeof fact !== operandType(test)) return false;
-  return (test.domain ?? test.notDomain) === undefined || domainOf(String(fact)) !== undefined;
+export function compileTest(test: PolicyTest): CompiledTest {
+  // all operands of a test have one type (the schema sees to it)
+  const type = typeof Object.values(test).flat()[0];
+  const operators = Object.keys(test) as Operator[];
+  const isDomain = test.domain !== undefined || test.notDomain !== undefined;
+  const plain = operators.every((operator) => Object.hasOwn(CASL_OPERATORS, operator));
+  return {
+    readable: (fact): fact is Scalar =>
+      typeof fact === type && (!isDomain || domainOf(String(fact)) !== undefined),
+    holds: (fact) => operators.every((operator) => holdsOne(operator, test, fact)),
+    query: plain
+      ? Object.fromEntries(
+          operators.map((operator) => [
+            CASL_OPERATORS[operator as keyof typeof CASL_OPERATORS],
+            test[operator],
+          ]),
+        )
+      : undefined,
+  };
 }
-
-/** All given operators hold for a readable fact. */
-export const holds = (test: PolicyTest, fact: Scalar): boolean =>
-  operatorsOf(test).every((operator) => holdsOne(operator, test, fact));
 
 function holdsOne<O extends Operator>(operator: O, test: PolicyTest, fact: Scalar): boolean {
   const operand = test[operator];

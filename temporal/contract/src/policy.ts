@@ -127,12 +127,13 @@ function verdictOf(rules: ToolRules, facts: PolicyFacts): PolicyVerdict {
   if (!decisive) {
     return { kind: 'deny', rule: DEFAULT_DENY, message: `No rule allows ${facts.tool}.` };
   }
-  const { rule, readable } = ruleOf(rules, decisive.reason);
-  if (decisive.inverted) return deny(rule, call[readable] !== false);
-  const asks = [...matching(rules, 'call', call), ...matching(rules, 'ask', call)].filter(
-    (each) => each.approval !== undefined,
-  );
-  const limits = reservations(rules, call, facts);
+  const blind = call['blind'] === true;
+  const { rule } = ruleOf(rules, blind ? String(call['blindRule']) : decisive.reason);
+  if (decisive.inverted) return deny(rule, !blind);
+  const asks = rules.asks
+    ? [...matching(rules, 'call', call), ...matching(rules, 'ask', call)].filter((each) => each.approval)
+    : [];
+  const limits = rules.limits ? reservations(rules, call, facts) : [];
   if ('kind' in limits) return limits;
   const allowed = asks.length === 0 ? ({ kind: 'allow', rule: rule.id } as const) : allowWithApproval(asks);
   return allowed.kind === 'deny' || limits.length === 0 ? allowed : { ...allowed, limits };
@@ -211,8 +212,9 @@ function opinionsOf(rules: ToolRules, facts: PolicyFacts): RuleOpinion[] {
     ),
   );
   return [...rules.byId.values()]
-    .map(({ rule: { id, effect }, readable }): RuleOpinion => {
-      const applies = call[readable] === false ? 'unreadable' : holding.has(id) ? 'yes' : 'no';
+    .map((each): RuleOpinion => {
+      const { id, effect } = each.rule;
+      const applies = rules.isReadable(each, call) ? (holding.has(id) ? 'yes' : 'no') : 'unreadable';
       return { id, effect, applies };
     })
     .sort((a, b) => (a.id < b.id ? -1 : 1));
