@@ -171,6 +171,20 @@ describe('an accepted run', () => {
     const run = await runOf(id);
     expect(run).toMatchObject({ startedAt: expect.any(Date) as Date });
     expect(await openSealed(keyRing, ACME, run?.result)).toMatchObject({ segments: 2 });
+    // the only values of ours that Temporal indexes, and cannot hold encrypted: two ids
+    const client = openTenantClient(admin(), ACME, { codec: createCarrierCodec(ACME) });
+    const { raw } = await client.workflow.getHandle(id).describe();
+    const indexed = raw.workflowExecutionInfo?.searchAttributes?.indexedFields ?? {};
+    const shown = Object.entries(indexed).map(([name, { data }]) => [
+      name,
+      Buffer.from(data ?? []).toString(),
+    ]);
+    expect(Object.fromEntries(shown)).toMatchObject({
+      BulkheadAgent: `["${AGENT}"]`,
+      BulkheadWorkspace: '["main"]',
+    });
+    const ours = shown.filter(([name]) => !['BuildIds', 'TemporalChangeVersion'].includes(String(name)));
+    expect(ours).toHaveLength(2);
     expect(line.effects).toHaveLength(2);
   });
 

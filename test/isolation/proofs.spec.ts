@@ -14,12 +14,14 @@ import { run as sec2 } from '../proofs/sec-2.js';
 import { areaUnderCurve, run as iso2 } from '../proofs/iso-2.js';
 import { run as iso1 } from '../proofs/iso-1.js';
 import { run as iso11 } from '../proofs/iso-11.js';
+import { run as iso13 } from '../proofs/iso-13.js';
 import { run as iso3 } from '../proofs/iso-3.js';
 import { run as iso4 } from '../proofs/iso-4.js';
 import { run as iso5 } from '../proofs/iso-5.js';
 import { run as iso6 } from '../proofs/iso-6.js';
 import { run as iso7 } from '../proofs/iso-7.js';
 import { run as ks5 } from '../proofs/ks-5.js';
+import { run as sec7 } from '../proofs/sec-7.js';
 
 /** The cheap proofs at a size that every test run can afford; `npm run proofs` runs them at theirs. */
 const CHEAP: Record<string, Proof> = {
@@ -31,6 +33,8 @@ const CHEAP: Record<string, Proof> = {
   'ISO-6': iso6,
   'ISO-7': iso7,
   'ISO-11': iso11,
+  'ISO-13': iso13,
+  'SEC-7': sec7,
   'FC-7': fc7,
   'IN-1': in1,
   'IN-2': in2,
