@@ -99,6 +99,9 @@ describe('members', () => {
     ]) {
       expect(await accept('eve', token), token).toEqual(guess);
     }
+    await api.database.asOwner("UPDATE tenants SET status = 'suspended' WHERE id = 'acme'");
+    expect(await accept('eve', open.token)).toEqual(guess);
+    await api.database.asOwner("UPDATE tenants SET status = 'active' WHERE id = 'acme'");
     // an address that the issuer has not verified is anybody's word
     expect(await accept('eve', bound.token, { email: 'ann@example.org' })).toEqual(guess);
     expect(await accept('eve', bound.token, { email: 'ann@example.org', email_verified: 'true' })).toEqual(

@@ -35,6 +35,14 @@ describe('who may act', () => {
     }
   });
 
+  it('a key that is sent with the name of another tenant works in neither', async () => {
+    const key = await api.key(ACME, 'admin');
+    const foreign = await api.ask(key, ME, {}, 'globex');
+    expect(code(foreign)).toBe('FORBIDDEN');
+    expect(await api.ask(key, ME, {}, 'hooli')).toEqual(foreign);
+    expect(code(await api.ask(key, ME, {}, 'acme'))).toBeUndefined();
+  });
+
   it('an operator is refused from the next request on: revoked, expired, forged, or a name of a person', async () => {
     const { key, id } = await operatorKey();
     expect(code(await api.ask(key, ME))).toBeUndefined();

@@ -21,6 +21,7 @@ export type { Member } from './members.js';
 export { personId } from './people.js';
 export { listTenantKeys, rotateTenantKey } from './tenant-keys.js';
 export type { TenantKey, TenantKeys } from './tenant-keys.js';
+export { SERVED_STATUSES } from './served.js';
 export { createWorkspace, listWorkspaces } from './workspaces.js';
 export type { Workspace } from './workspaces.js';
 

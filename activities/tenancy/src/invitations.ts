@@ -3,6 +3,7 @@ import { BulkheadError, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { Role } from './api-keys.js';
+import { SERVED_STATUSES } from './served.js';
 import { mustHaveWorkspace, note } from './changes.js';
 import type { By } from './changes.js';
 import { memberOf } from './members.js';
@@ -80,7 +81,8 @@ export async function invite(
 
 /**
  * Makes the person a member. Of several who try at once, one succeeds.
- * @throws BulkheadError NOT_FOUND, the same for unknown, used, expired, withdrawn and other people's invitations;
+ * @throws BulkheadError NOT_FOUND, the same for unknown, used, expired, withdrawn and other people's invitations, and
+ * those of a suspended tenant;
  * INVALID_STATE when the person is a member already, which does not use it up.
  */
 export async function acceptInvitation(db: TenantDb, token: string, person: Invited): Promise<Member> {
@@ -130,7 +132,8 @@ async function lockOpen(
   await tx.$queryRaw`SELECT id FROM invitations WHERE tenant_id = app_tenant() AND hash = ${hash} FOR UPDATE`;
   const open = { hash, acceptedAt: null, revokedAt: null, expiresAt: { gt: new Date() } };
   const row = await tx.invitation.findFirst({ where: open });
-  if (!row) throw noSuchInvitation();
+  const served = await tx.tenant.count({ where: { status: { in: [...SERVED_STATUSES] } } });
+  if (!row || served === 0) throw noSuchInvitation();
   return row;
 }
 

@@ -4,7 +4,7 @@ import { parseApiKey } from '@bulkhead/tenancy/admin';
 import type { Identify } from './issuers.js';
 import { findKeyCaller } from './key-caller.js';
 import { findOperatorByKey } from './operator-caller.js';
-import { findPersonCaller } from './person-caller.js';
+import { findPersonCaller, notTheirs } from './person-caller.js';
 import { asMember } from './principal.js';
 import type { Caller, Credentials, Principal } from './principal.js';
 import type { Permission } from './roles.js';
@@ -13,7 +13,7 @@ import type { Permission } from './roles.js';
  * Who is calling. Rows are read anew each time, so a revoked key, a removed member, a changed role and a suspended
  * tenant hold from the next operation on.
  * @throws BulkheadError UNAUTHENTICATED with one and the same answer for a missing, forged, revoked or expired proof;
- * TENANT_SUSPENDED to a tenant's own people and keys.
+ * TENANT_SUSPENDED to a tenant's own people and keys; FORBIDDEN when another tenant than theirs is named.
  */
 export type Authenticate = (credentials: Credentials) => Promise<Caller>;
 
@@ -29,6 +29,8 @@ export function createAuthenticator(control: Pick<ControlDb, 'query'>, identify:
   return async ({ authorization, tenant }) => {
     const caller = await find(BEARER.exec(authorization ?? '')?.[1] ?? '', tenant);
     if (!caller) throw new BulkheadError('UNAUTHENTICATED');
+    // a key belongs to one tenant: who names another means another, and must not work in this one by mistake
+    if (caller.kind === 'member' && tenant !== undefined && tenant !== caller.tenantId) throw notTheirs();
     return caller;
   };
 }

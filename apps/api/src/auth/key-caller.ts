@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { BulkheadError, tenantId } from '@bulkhead/contract';
 import type { WorkspaceId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
-import { ROLES, sameHash } from '@bulkhead/tenancy/admin';
+import { ROLES, sameHash, SERVED_STATUSES } from '@bulkhead/tenancy/admin';
 import type { ApiKeyParts, Role } from '@bulkhead/tenancy/admin';
 import { accessOf } from './access.js';
 import type { Principal } from './principal.js';
@@ -49,8 +49,7 @@ export async function findKey(
   return row && principalOf(row, prefix);
 }
 
-/** Tenants whose people may come in; one that is being provisioned accepts work, which starts when it is active. */
-export const SERVED: ReadonlySet<string> = new Set(['active', 'provisioning']);
+export const SERVED: ReadonlySet<string> = new Set(SERVED_STATUSES);
 
 /** undefined when the key ended, or the person behind it is no member any more, or not of the key's workspace. */
 function principalOf(row: KeyRow, prefix: string): Principal | undefined {

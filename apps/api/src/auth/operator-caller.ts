@@ -18,7 +18,7 @@ export async function findOperatorByKey(
   control: Pick<ControlDb, 'query'>,
   presented: ApiKeyParts,
 ): Promise<PlatformOperator | undefined> {
-  const [row] = await control.query<OperatorRow>(FIND, [presented.prefix]);
+  const [row] = await control.query<OperatorRow>(FIND, [presented.prefix], 'find_operator');
   // a person's row has no hash, and no key of that name is good
   const genuine = sameHash(row?.hash ?? NO_HASH, presented.hash);
   return row && genuine ? operatorOf(control, row, undefined) : undefined;
@@ -30,7 +30,7 @@ export async function findOperator(
   id: string,
   proofEndsAt: Date | undefined,
 ): Promise<PlatformOperator | undefined> {
-  const [row] = await control.query<OperatorRow>(FIND, [id]);
+  const [row] = await control.query<OperatorRow>(FIND, [id], 'find_operator');
   return row && operatorOf(control, row, proofEndsAt);
 }
 

@@ -34,7 +34,7 @@ export async function findPersonCaller(
   const wanted = chosenTenant(identity, chosen);
   const member = wanted === undefined ? onlyOne(members) : members.find((row) => row.tenant_id === wanted);
   if (wanted !== undefined && !member) {
-    throw new BulkheadError('FORBIDDEN', { publicMessage: 'You are not a member of that tenant.' });
+    throw notTheirs();
   }
   const actor = `user:${identity.id}`;
   const principal = member && principalOf(member, actor, identity.expiresAt);
@@ -49,10 +49,14 @@ export async function findMember(db: Db, tenant: string, id: string): Promise<Pr
   return row && principalOf(row, `user:${id}`, undefined);
 }
 
+/** The same for tenants of others and tenants that do not exist. */
+export const notTheirs = (): BulkheadError =>
+  new BulkheadError('FORBIDDEN', { publicMessage: 'You are not a member of that tenant.' });
+
 /** A token that is limited to a tenant stays limited, whatever the header says. */
 function chosenTenant(identity: Identity, chosen: string | undefined): string | undefined {
   if (identity.tenant !== undefined && chosen !== undefined && identity.tenant !== chosen) {
-    throw new BulkheadError('FORBIDDEN', { publicMessage: 'You are not a member of that tenant.' });
+    throw notTheirs();
   }
   return identity.tenant ?? chosen;
 }
