@@ -6,6 +6,7 @@ import { Prisma, PrismaClient } from './generated/client.js';
 import { databaseFault } from './errors.js';
 import { FairShare } from './fair-share.js';
 import { IDLE_IN_TRANSACTION_MS } from './limits.js';
+import { listen } from './listen.js';
 import { prepareReads, scopedRead } from './scoped-read.js';
 import type { ReadStatement } from './scoped-read.js';
 
@@ -26,6 +27,10 @@ export type LineFunction =
   | 'decide_approval'
   | 'publish_policy'
   | 'run_facts'
+  | 'stop_calls'
+  | 'resume_calls'
+  | 'calls_to_stop'
+  | 'stops_not_in_force'
   | 'host_register'
   | 'host_beat';
 
@@ -56,6 +61,11 @@ export interface TenantDoor {
   tenant(id: TenantId): TenantDb;
   /** Calls that belong to no tenant: a host's registration and beat. */
   host(name: 'host_register' | 'host_beat', hostId: string): Promise<unknown>;
+  /**
+   * Calls back for each notification on `channel`, and with '' after every (re)connect, on a connection of its own. What
+   * comes names a tenant at most and is a hint. Returns the function that stops.
+   */
+  listen(channel: string, onHint: (payload: string) => void): Promise<() => Promise<void>>;
   close(): Promise<void>;
 }
 
@@ -141,6 +151,7 @@ export function openTenantDoor(options: DoorOptions): TenantDoor {
       };
     },
     host: (name, hostId) => callOn(beats, name, { host: hostId }),
+    listen: (channel, onHint) => listen(options, channel, onHint),
     async close() {
       await prisma.$disconnect();
       await Promise.all([pool.end(), beats.end()]);

@@ -8,7 +8,12 @@ import { toolId } from '@bulkhead/contract';
 import type { Envelope } from '@bulkhead/contract';
 import { createJournal } from '@bulkhead/journal/line';
 import { createPolicy } from '@bulkhead/policy/line';
-import { createAdapters, createToolGateway, createToolMatcher } from '@bulkhead/tool-gateway/line';
+import {
+  createAdapters,
+  createInFlight,
+  createToolGateway,
+  createToolMatcher,
+} from '@bulkhead/tool-gateway/line';
 import type { GatewayDeps } from '@bulkhead/tool-gateway/line';
 import { PermissionGuard } from '../../apps/api/src/auth/permission.guard.js';
 import { DECLARATION } from '../../apps/api/src/auth/permission.js';
@@ -119,6 +124,7 @@ async function gatewaySites(line: LineUnderTest): Promise<Site[]> {
         .replaceAll('-', '')
         .slice(0, 25)
         .replaceAll(/[ilou]/g, 'x')}`,
+    inFlight: createInFlight(),
     stillMine: () => true,
   };
   const envelope = await line.newRun('acme');

@@ -1,9 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { buildSchema } from 'graphql';
-import { agentId, buildApprovalId, buildInvitationId, toolId, workspaceId } from '@bulkhead/contract';
+import {
+  agentId,
+  buildApprovalId,
+  buildInvitationId,
+  buildStopId,
+  toolId,
+  workspaceId,
+} from '@bulkhead/contract';
 import { PURPOSES } from '@bulkhead/runtime/keys';
-import { createApiKey, invite, personId, putAgent } from '@bulkhead/tenancy/admin';
+import { createApiKey, invite, personId, putAgent, stopCalls } from '@bulkhead/tenancy/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ACME, field } from './api.js';
 import type { TestApi } from './api.js';
@@ -16,7 +23,17 @@ export const CANARY = 'canary-7f3d';
 
 /** What a slot names. A slot of a kind that is not here has no attack yet, and the proof says so. */
 export type IdKind =
-  'run' | 'approval' | 'agent' | 'tool' | 'tenant' | 'workspace' | 'key' | 'member' | 'invitation' | 'free';
+  | 'run'
+  | 'stop'
+  | 'approval'
+  | 'agent'
+  | 'tool'
+  | 'tenant'
+  | 'workspace'
+  | 'key'
+  | 'member'
+  | 'invitation'
+  | 'free';
 
 /**
  * A name that the caller gives to something new of their own, which is then shown to them: it may be called like the
@@ -51,6 +68,8 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Mutation.createApiKey(input.workspaceId)': 'workspace',
   'Mutation.revokeApiKey(prefix)': 'key',
   'Mutation.createWorkspace(input.id)': OWN_NAME,
+  'Mutation.stopCalls(target)': 'agent',
+  'Mutation.resumeCalls(id)': 'stop',
   'Subscription.runChanged(id)': 'run',
 };
 
@@ -136,8 +155,19 @@ export async function furnishVictim(api: TestApi): Promise<VictimIds> {
     expiresAt: new Date(Date.now() + 86_400_000),
     by: { actor: CANARY, responsible: CANARY },
   });
+  const stop = buildStopId(ACME, randomUlid());
+  await stopCalls(db, {
+    id: stop,
+    scope: 'agent',
+    target: agent,
+    state: 'paused',
+    end: false,
+    reason: CANARY,
+    actor: CANARY,
+  });
   return {
     run,
+    stop,
     approval,
     agent,
     tool,

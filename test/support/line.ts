@@ -22,8 +22,13 @@ import { createSecretBroker } from '@bulkhead/secret-broker/line';
 import type { SecretBroker } from '@bulkhead/secret-broker/line';
 import { storeSecret } from '@bulkhead/secret-broker/admin';
 import { createTenant } from '@bulkhead/tenancy/admin';
-import { createAdapters, createToolGateway, createToolMatcher } from '@bulkhead/tool-gateway/line';
-import type { GatewayContext, ToolGateway } from '@bulkhead/tool-gateway/line';
+import {
+  createAdapters,
+  createInFlight,
+  createToolGateway,
+  createToolMatcher,
+} from '@bulkhead/tool-gateway/line';
+import type { GatewayContext, InFlight, ToolGateway } from '@bulkhead/tool-gateway/line';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { freshDatabase } from './database.js';
 import type { TestDatabase } from './database.js';
@@ -92,6 +97,7 @@ async function startTool(): Promise<ScriptedTool> {
 export interface Host {
   readonly id: string;
   readonly gateway: ToolGateway;
+  readonly inFlight: InFlight;
   call(envelope: Envelope, tool: string, args: Json, over?: CallOptions): Promise<CallAnswer>;
 }
 interface CallOptions extends Partial<GatewayContext> {
@@ -105,6 +111,7 @@ interface CallOptions extends Partial<GatewayContext> {
 interface FaultyParts {
   readonly door?: Pick<TenantDoor, 'tenant'>;
   readonly keyRing?: Pick<KeyRing, 'seal' | 'open'>;
+  readonly broker?: Pick<SecretBroker, 'lease'>;
   /** Where the policy is read from. */
   readonly policyDoor?: Pick<TenantDoor, 'tenant'>;
 }
@@ -163,11 +170,13 @@ export async function openLine(): Promise<LineUnderTest> {
     const journal = createJournal({ door: faulty.door ?? door, stop: stop.signal });
     const policy = createPolicy({ door: faulty.policyDoor ?? door });
     const matcher = createToolMatcher(door);
+    const inFlight = createInFlight();
     const gateway = createToolGateway({
+      inFlight,
       matcher,
       policy,
       journal,
-      broker,
+      broker: faulty.broker ?? broker,
       adapters,
       keyRing: faulty.keyRing ?? keyRing,
       newUlid,
@@ -176,6 +185,7 @@ export async function openLine(): Promise<LineUnderTest> {
     return {
       id,
       gateway,
+      inFlight,
       call: (envelope, name, args, over = {}) => callTool(broker, gateway, id, envelope, name, args, over),
     };
   };

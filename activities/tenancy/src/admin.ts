@@ -19,6 +19,8 @@ export type { ApiKey } from './keys.js';
 export { changeRole, listMembers, removeMember } from './members.js';
 export type { Member } from './members.js';
 export { personId } from './people.js';
+export { listStops, resumeCalls, STOP_SCOPES, STOP_STATES, stopCalls, untilInForce } from './stops.js';
+export type { Stop, StopOrder, StopScope, StopState } from './stops.js';
 export { listTenantKeys, rotateTenantKey } from './tenant-keys.js';
 export type { TenantKey, TenantKeys } from './tenant-keys.js';
 export { SERVED_STATUSES } from './served.js';

@@ -5,6 +5,7 @@ import type { Policy } from '@bulkhead/policy/line';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import type { SecretBroker } from '@bulkhead/secret-broker/line';
 import type { Adapter } from './adapters/adapter.js';
+import type { InFlight } from './in-flight.js';
 import type { Matcher } from './match.js';
 
 export interface Adapters {
@@ -19,6 +20,8 @@ export interface GatewayDeps {
   readonly journal: Journal;
   readonly broker: Pick<SecretBroker, 'lease'>;
   readonly adapters: Adapters;
+  /** Where stops find the calls of this host. */
+  readonly inFlight: InFlight;
   readonly keyRing: Pick<KeyRing, 'seal' | 'open'>;
   /** A fresh ULID, lower case. */
   readonly newUlid: () => string;

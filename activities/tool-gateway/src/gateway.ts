@@ -9,6 +9,7 @@ import type { Ending } from './adapters/adapter.js';
 import { answerOf, rejected } from './answers.js';
 import { approvalDigest, callKey } from './call-key.js';
 import type { GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
+import type { CallInFlight } from './in-flight.js';
 import { invoke } from './invoke.js';
 import type { MatchedCall } from './match.js';
 import { settleCall } from './settle.js';
@@ -66,24 +67,32 @@ async function runCall(
     }
     const call = await describe(deps, envelope, request, context, key, matched, decision);
     context.signal.throwIfAborted();
-    const admitted = await deps.journal.admit(tenantId, decision, call);
-    if (admitted.kind === 'policy_moved' || admitted.kind === 'tool_moved') continue;
-    if (admitted.kind !== 'admitted') return answerOf(deps, envelope, decision, call, admitted);
-    return perform(deps, context, matched, admitted.admission);
+    const flight = deps.inFlight.enter(tenantId, key);
+    try {
+      const admitted = await deps.journal.admit(tenantId, decision, call);
+      if (admitted.kind === 'policy_moved' || admitted.kind === 'tool_moved') continue;
+      if (admitted.kind !== 'admitted') return await answerOf(deps, envelope, decision, call, admitted);
+      const answer = await perform(deps, context, flight, matched, admitted.admission);
+      // a stop broke it off: admit says what the run has to wait for
+      if (answer !== undefined) return answer;
+    } finally {
+      flight.end();
+    }
   }
   throw new BulkheadError('POLICY_MOVING', { internal: `policy or tool moved ${DECISIONS_MAX} times` });
 }
 
 /**
- * From here on the effect has begun: whatever happens, it is settled.
+ * From here on the effect has begun: whatever happens, it is settled. undefined: it was stopped and may be asked again.
  * @throws BulkheadError INTERNAL when the ticket is not one, or the credential that the tool needs is not there.
  */
 async function perform(
   deps: GatewayDeps,
   context: GatewayContext,
+  flight: CallInFlight,
   matched: MatchedCall,
   admission: Admission,
-): Promise<CallAnswer> {
+): Promise<CallAnswer | undefined> {
   if (!isAdmission(admission)) {
     throw new BulkheadError('INTERNAL', { internal: 'the journal did not make this admission' });
   }
@@ -95,7 +104,7 @@ async function perform(
     if (admission.secret && typeof lease?.reveal !== 'function') {
       throw new BulkheadError('SECRET_UNAVAILABLE', { internal: 'the broker gave no credential' });
     }
-    ending = await invoke(deps, context, matched, admission, lease);
+    ending = await invoke(deps, context, flight, matched, admission, lease);
   } catch (error) {
     // the lease failed: nothing was sent (invoke itself does not throw)
     fault = error;
@@ -106,7 +115,7 @@ async function perform(
     };
   }
   try {
-    const answer = await settleCall(deps, context, matched, admission, lease, ending);
+    const answer = await settleCall(deps, context, flight, matched, admission, lease, ending);
     if (fault !== undefined) throw fault;
     return answer;
   } finally {

@@ -3,12 +3,14 @@ import type { Lease } from '@bulkhead/secret-broker/line';
 import type { Ending, Invocation } from './adapters/adapter.js';
 import { idempotencyKey } from './call-key.js';
 import type { GatewayContext, GatewayDeps } from './deps.js';
+import type { CallInFlight } from './in-flight.js';
 import type { MatchedCall } from './match.js';
 
 /** Sends the one request that was admitted. Never throws. */
 export async function invoke(
   deps: Pick<GatewayDeps, 'adapters' | 'stillMine'>,
   context: GatewayContext,
+  flight: CallInFlight,
   matched: MatchedCall,
   admission: Admission,
   lease: Lease | undefined,
@@ -21,8 +23,9 @@ export async function invoke(
     url: destination.url,
     idempotencyKey: idempotencyKey(admission.key),
     lease,
-    signal: AbortSignal.any([context.signal, timeout]),
-    stillMine: () => saysYes(deps.stillMine),
+    signal: AbortSignal.any([context.signal, flight.signal, timeout]),
+    // in this order: a call that may be sent counts as sent
+    stillMine: () => saysYes(deps.stillMine) && flight.maySend(),
   };
   try {
     return await dispatch(deps, { ...common, spec });

@@ -14,6 +14,8 @@ import type { Matcher } from './match.js';
 export { createToolGateway } from './gateway.js';
 export type { Adapters, GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 export type { EgressOptions } from './adapters/egress.js';
+export { createInFlight } from './in-flight.js';
+export type { CallInFlight, InFlight, StoppedCall } from './in-flight.js';
 export type { Matcher } from './match.js';
 export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
 

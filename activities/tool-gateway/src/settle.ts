@@ -7,6 +7,7 @@ import { ANSWER_DEPTH_MAX, failed } from './adapters/adapter.js';
 import type { Ending } from './adapters/adapter.js';
 import { indeterminate } from './answers.js';
 import type { GatewayContext, GatewayDeps } from './deps.js';
+import type { CallInFlight } from './in-flight.js';
 import type { MatchedCall } from './match.js';
 import { publicText } from './public-text.js';
 import { createRedactor } from './redact.js';
@@ -17,17 +18,28 @@ const ATTEMPTS_MAX = 8;
 /** Stored as it stands in the effects row; a larger one would have to become an artifact. */
 const RESULT_BYTES_MAX = 262_144;
 
-/** Redacts, closes the entry and gives the outcome; the entry is closed before anybody sees the answer. */
+/**
+ * Redacts, closes the entry and gives the outcome; the entry is closed before anybody sees the answer. undefined: a stop
+ * broke the call off, and its key may be asked for again.
+ */
 export async function settleCall(
   deps: Pick<GatewayDeps, 'journal' | 'keyRing'>,
   context: GatewayContext,
+  flight: CallInFlight,
   matched: MatchedCall,
   admission: Admission,
   lease: Lease | undefined,
   ended: Ending,
-): Promise<CallAnswer> {
+): Promise<CallAnswer | undefined> {
   const ending = checkAnswer(ended, lease, matched);
-  const { settlement, outcome, fault } = await settlementOf(deps, context, matched, admission, ending);
+  const { settlement, outcome, fault } = await settlementOf(
+    deps,
+    // what a stop broke off has not used up an attempt
+    flight.stopped() ? 0 : context.attempt,
+    matched,
+    admission,
+    ending,
+  );
   const settled = await deps.journal.settle(admission, settlement);
   if (settled.kind === 'not_holder') {
     throw new BulkheadError('HOST_FENCED', { internal: `effect ${admission.key} has another holder now` });
@@ -36,6 +48,7 @@ export async function settleCall(
   if (fault !== undefined) throw fault;
   // stopped before the first byte: the stop is what the workflow has to hear, the entry is released
   if (ending.kind !== 'answered') context.signal.throwIfAborted();
+  if (ending.kind !== 'answered' && flight.stopped()) return undefined;
   if (ending.kind === 'not_sent' && ending.refusal === 'host_fenced') {
     throw new BulkheadError('HOST_FENCED', { internal: 'this host stopped itself before the first byte' });
   }
@@ -55,7 +68,7 @@ interface Settled {
 
 async function settlementOf(
   deps: Pick<GatewayDeps, 'keyRing'>,
-  { attempt }: GatewayContext,
+  attempt: number,
   { spec }: MatchedCall,
   { key, tenantId }: Admission,
   ending: Ending,

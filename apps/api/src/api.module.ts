@@ -8,6 +8,7 @@ import { AUTHENTICATE } from './auth/auth.tokens.js';
 import { createAuthenticator } from './auth/authenticator.js';
 import { PermissionCheck } from './auth/permission-check.js';
 import { PermissionGuard } from './auth/permission.guard.js';
+import { ControlModule } from './control/control.module.js';
 import { API_DEPS } from './deps.js';
 import type { ApiDeps } from './deps.js';
 import { GraphiqlController } from './graphiql/graphiql.controller.js';
@@ -31,6 +32,7 @@ const FEATURES: readonly Type[] = [
   KeyModule,
   RunModule,
   RunControlModule,
+  ControlModule,
   ApprovalModule,
   ToolModule,
   SignInModule,

@@ -16,6 +16,8 @@ import { readListedDocuments } from './graphql/listed-documents.js';
 
 /** Connections of the control door: one look-up per request, and the listener has its own. */
 const CONTROL_POOL_MAX = 4;
+/** For kills, pauses and resumes: one connection per tenant at a time. */
+const STOP_POOL_MAX = 4;
 
 export interface ComposedApi {
   readonly deps: ApiDeps;
@@ -28,6 +30,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
   const onError = (err: Error): void => log.warn({ err }, 'a database connection broke and is replaced');
   const { url, controlUrl, poolMax } = config.database;
   const door = openTenantDoor({ url, poolMax, onError });
+  const controlDoor = openTenantDoor({ url, poolMax: STOP_POOL_MAX, onError });
   const control = openControlDoor({ url: controlUrl, poolMax: CONTROL_POOL_MAX, onError });
   const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
   const signer = createEnvelopeSigner(config.keys.envelopeSigning);
@@ -37,6 +40,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
   return {
     deps: {
       door,
+      controlDoor,
       control,
       identify: createIssuers(config.api.issuers),
       acceptRun: createAcceptRun({
@@ -69,6 +73,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
     keyRing,
     async close() {
       await door.close();
+      await controlDoor.close();
       await control.close();
     },
   };

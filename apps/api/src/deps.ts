@@ -15,6 +15,8 @@ export const API_DEPS = Symbol('ApiDeps');
 
 export interface ApiDeps {
   readonly door: TenantDoor;
+  /** The same with connections of its own: who stops something must not queue behind the calls that are to be stopped. */
+  readonly controlDoor: TenantDoor;
   /** For authentication, sessions and the run feed only; everything else goes through the tenant door. */
   readonly control: ControlDb;
   /** Checks tokens of the configured issuers. */

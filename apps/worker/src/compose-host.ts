@@ -10,7 +10,13 @@ import { createKeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 import { createSecretBroker } from '@bulkhead/secret-broker/line';
-import { createAdapters, createToolGateway, createToolMatcher } from '@bulkhead/tool-gateway/line';
+import {
+  createAdapters,
+  createInFlight,
+  createToolGateway,
+  createToolMatcher,
+} from '@bulkhead/tool-gateway/line';
+import type { InFlight } from '@bulkhead/tool-gateway/line';
 import { bindActivities } from './host/activities.js';
 import type { Pulse } from './host/pulse.js';
 
@@ -26,6 +32,8 @@ export function composeHost(
   { door, pulse, hostId }: HostParts,
 ): {
   readonly activities: GovernedActivities;
+  /** The calls that this host has under way. */
+  readonly inFlight: InFlight;
   readonly codecOf: (tenantId: TenantId) => PayloadCodec;
   close(): Promise<void>;
 } {
@@ -41,7 +49,9 @@ export function composeHost(
     },
     egress: config.host.egress,
   });
+  const inFlight = createInFlight();
   const toolGateway = createToolGateway({
+    inFlight,
     matcher: createToolMatcher(door),
     policy: createPolicy({ door }),
     journal: createJournal({ door, stop: stop.signal }),
@@ -53,6 +63,7 @@ export function composeHost(
   });
   return {
     activities: bindActivities({ secretBroker: broker.secretBroker, toolGateway }, hostId),
+    inFlight,
     codecOf: (tenantId) => createTenantCodec(tenantId, keyRing),
     async close() {
       stop.abort();

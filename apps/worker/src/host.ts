@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { CHANNELS } from '@bulkhead/contract';
 import type { HostId } from '@bulkhead/contract';
 import { createRefusalJournal } from '@bulkhead/journal/line';
 import { openTenantDoor } from '@bulkhead/prisma/tenant';
@@ -18,6 +19,7 @@ import {
 import { composeHost } from './compose-host.js';
 import { createFleet } from './host/fleet.js';
 import { createPulse } from './host/pulse.js';
+import { createStopWatch } from './host/stop-watch.js';
 import { superviseTenantWorker } from './host/tenant-worker.js';
 import { createWakeup, idleAfter, runLoop } from './loop.js';
 import { runMain } from './main-process.js';
@@ -74,6 +76,20 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     wakeup: refused,
     step: idleAfter(() => refusals.writeOnce()),
   });
+  const stops = createStopWatch({
+    door,
+    hostId,
+    inFlight: line.inFlight,
+    onError: (error) => log.error({ loop: 'stops', error }, 'cannot ask what was stopped, trying again'),
+  });
+  const stopListening = await door.listen(CHANNELS.control, (tenant) => void stops.hint(tenant));
+  const stopping = runLoop({
+    name: 'stops',
+    log,
+    stop: beating.signal,
+    idleMs: 1_000,
+    step: idleAfter(stops.lookOnce),
+  });
   const verifier = createEnvelopeVerifier(config.keys.envelopePublic);
   const { tokensDir } = config.temporal;
   const tokens = openTokenSource({
@@ -128,7 +144,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
       await line.close();
       // to the last: what is being settled needs a host that is alive
       beating.abort();
-      await Promise.all([beats, journalling]);
+      await Promise.all([beats, journalling, stopping, stopListening()]);
       await refusals.writeOnce({ all: true }).catch((error: unknown) => {
         log.error({ error }, 'refused envelopes could not be journalled');
       });

@@ -14,6 +14,7 @@ export type RunId = Branded<'RunId'>;
 export type ApprovalId = Branded<'ApprovalId'>;
 export type GrantId = Branded<'GrantId'>;
 export type InvitationId = Branded<'InvitationId'>;
+export type StopId = Branded<'StopId'>;
 /** Hex SHA-256 of an effect's identity (LINE: tenant, workflow, segment, tool, canonical arguments, n). */
 export type CallKey = Branded<'CallKey'>;
 /** A worker process, once fenced never returns. */
@@ -23,7 +24,13 @@ const TENANT = /^[a-z][a-z0-9-]{1,30}[a-z0-9]$/;
 const SLUG = /^[a-z][a-z0-9-]{0,62}$/;
 const TOOL = /^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*){1,4}$/;
 const ULID = /^[0-9a-hjkmnp-tv-z]{26}$/;
-const KINDS = { run: 'run', approval: 'approval', grant: 'grant', invitation: 'invitation' } as const;
+const KINDS = {
+  run: 'run',
+  approval: 'approval',
+  grant: 'grant',
+  invitation: 'invitation',
+  stop: 'stop',
+} as const;
 type Kind = keyof typeof KINDS;
 
 /** Thrown when a text is not an id of the wanted kind; `field` names the offending input. */
@@ -73,6 +80,8 @@ export const buildInvitationId = (tenant: TenantId, ulid: string): InvitationId 
   build('invitation', tenant, ulid);
 export const parseInvitationId = (text: unknown) => parse('invitation', text);
 export const parseGrantId = (text: unknown) => parse('grant', text);
+export const buildStopId = (tenant: TenantId, ulid: string): StopId => build('stop', tenant, ulid);
+export const parseStopId = (text: unknown) => parse('stop', text);
 
 /** The root run of a workflow id: children are `<parent>/<segment>.<k>`. undefined when it is not one of ours. */
 export function runIdOfWorkflow(workflowId: string): RunId | undefined {

@@ -39,6 +39,8 @@ export const CHANNELS = {
   tenants: 'bulkhead_tenants',
   /** Who may act has changed: payload is the tenant, or empty for the platform's operators. */
   access: 'bulkhead_access',
+  /** Something was stopped or revoked: payload is the tenant; hosts look which of their calls it is about. */
+  control: 'bulkhead_control',
 } as const;
 
 const NAMESPACE_PREFIX = 'tnt-';

@@ -30,6 +30,9 @@ const WHO_MAY = {
   'key:read': ['admin', 'auditor', 'workflow-author (own)', 'operator (own)'],
   'key:create': ['admin', 'workflow-author', 'operator'],
   'key:revoke': ['admin', 'workflow-author (own)', 'operator (own)'],
+  'control:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
+  'control:stop': ['admin', 'operator'],
+  'control:resume': ['admin', 'operator'],
   'tenant:lifecycle': ['platform'],
 } as const satisfies Record<`${string}:${string}`, readonly Grantee[]>;
 
@@ -46,6 +49,9 @@ export const TENANT_WIDE: readonly Permission[] = [
   'ui:sign-in',
   'codec:decode',
   'audit:read',
+  'control:read',
+  'control:stop',
+  'control:resume',
 ];
 
 /** How far a role's permission reaches; undefined: not at all. */

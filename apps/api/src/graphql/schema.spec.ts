@@ -7,6 +7,7 @@ import { expect, it } from 'vitest';
 import { ApprovalResolver } from '../approvals/approval.resolver.js';
 import { KeyResolver } from '../keys/key.resolver.js';
 import { MemberResolver } from '../members/member.resolver.js';
+import { ControlResolver } from '../control/control.resolver.js';
 import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
@@ -18,6 +19,7 @@ const RESOLVERS = [
   ApprovalResolver,
   KeyResolver,
   MemberResolver,
+  ControlResolver,
   RunControlResolver,
   RunResolver,
   SignInResolver,
