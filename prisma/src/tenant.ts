@@ -24,6 +24,7 @@ export type LineFunction =
   | 'grant_secret'
   | 'accept_run'
   | 'request_run'
+  | 'request_lifecycle'
   | 'decide_approval'
   | 'publish_policy'
   | 'run_facts'

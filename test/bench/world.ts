@@ -20,7 +20,7 @@ import { createTenant, getTenant, putAgent } from '@bulkhead/tenancy/admin';
 import { Child, resolveServer, startTemporal } from '@bulkhead/temporal-server';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ensureKeys, startPostgres, startProcess, writeConfigFiles } from '@bulkhead/tools/stack';
-import { workflowBundlePath } from '@bulkhead/workflows/bundle';
+import { lifecycleBundlePath, workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import type { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
@@ -101,6 +101,7 @@ async function open(
     temporal: { address: temporal.address, enforcesTokens: true },
     api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1', graphiql: false, introspection: false },
     host: { bundlePath: workflowBundlePath(), mcpServers: {}, egress: ['127.0.0.0/8'] },
+    control: { bundlePath: lifecycleBundlePath() },
     logLevel: 'warn',
   });
 

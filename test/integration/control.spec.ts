@@ -31,7 +31,7 @@ import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
-import { controlKeys } from '../support/control-keys.js';
+import { controlFolders, controlKeys } from '../support/control-keys.js';
 import { startMain } from '../support/processes.js';
 import type { RunningMain } from '../support/processes.js';
 import { resetToFirstTask } from '../support/reset.js';
@@ -56,6 +56,7 @@ const configOf = (address: string) => ({
   database: { url: database.controlUrl, poolMax: 8 },
   temporal: { address, enforcesTokens: true, tokensDir: join(dataDir, 'tokens') },
   keys: controlKeys(dataDir),
+  control: controlFolders(dataDir),
   log: { level: 'debug' },
 });
 
@@ -151,7 +152,7 @@ describe('a new tenant', () => {
     await vi.waitFor(
       async () =>
         expect(await database.asOwner('SELECT status FROM tenants')).toEqual([{ status: 'active' }]),
-      { timeout: 10_000 },
+      { timeout: 30_000 },
     );
     const folder = join(dataDir, 'tokens', 'hosts', HOST);
     expect((await stat(join(folder, `${ACME}.write.jwt`))).mode & 0o777).toBe(0o600);

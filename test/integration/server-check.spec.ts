@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import { tenantId } from '@bulkhead/contract';
 import { createServerCheck } from '@bulkhead/runtime/server-check';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
-import { controlKeys } from '../support/control-keys.js';
+import { controlFolders, controlKeys } from '../support/control-keys.js';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
 import { startFrontDoor, STATUS } from '../support/open-temporal.js';
@@ -90,6 +90,7 @@ describe('the control process', () => {
       database: { url: database.controlUrl, poolMax: 4 },
       temporal: { address, enforcesTokens, tokensDir: join(dataDir, 'tokens') },
       keys: { ...controlKeys(dataDir), temporalJwks: join(dataDir, 'keys.json') },
+      control: controlFolders(dataDir),
       log: { level: 'info' },
     });
   };

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inject } from 'vitest';
+import { lifecycleBundlePath } from '@bulkhead/workflows/bundle';
 
 /**
  * Keys of a control process of a test's own. Its root of token keys is not the shared one: the processes of several
@@ -18,3 +19,9 @@ export function controlKeys(dataDir: string): {
     writeFileSync(temporalSigning, randomBytes(32).toString('base64'), { mode: 0o600 });
   return { temporalSigning, temporalJwks: keys.temporalJwks, envelopeSigning: keys.envelopeSigning };
 }
+
+/** What every control process of a test is told besides its database, server and keys. */
+export const controlFolders = (dataDir: string): { bundlePath: string; exportsDir: string } => ({
+  bundlePath: lifecycleBundlePath(),
+  exportsDir: join(dataDir, 'exports'),
+});

@@ -44,6 +44,12 @@ const OWN_NAME = 'own name';
 /** Which kind of id each slot takes. A new argument or input field of the API needs a line here. */
 const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Query.run(id)': 'run',
+  'Query.tenant(id)': 'tenant',
+  'Mutation.createTenant(id)': 'tenant',
+  'Mutation.suspendTenant(id)': 'tenant',
+  'Mutation.resumeTenant(id)': 'tenant',
+  'Mutation.offboardTenant(id)': 'tenant',
+  'Mutation.reinstateTenant(id)': 'tenant',
   'Query.runs(after)': 'run',
   'Query.approvals(after)': 'approval',
   'Mutation.approve(id)': 'approval',

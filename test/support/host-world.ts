@@ -14,7 +14,7 @@ import type { KeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { hostMcpServers } from '../../tools/src/processes.js';
-import { controlKeys } from './control-keys.js';
+import { controlFolders, controlKeys } from './control-keys.js';
 import { freshDatabase } from './database.js';
 import type { TestDatabase } from './database.js';
 import { startDemoServices } from './demo-tenant.js';
@@ -64,6 +64,7 @@ export async function openHostWorld(options: {
       ...(options.tokenTtlSeconds === undefined ? {} : { tokenTtlSeconds: options.tokenTtlSeconds }),
     },
     keys: controlKeys(dataDir),
+    control: controlFolders(dataDir),
     log: { level: 'info' },
   });
   const signer = createEnvelopeSigner(keys.envelopeSigning);

@@ -30,6 +30,7 @@ describe('the configuration files of an installation', () => {
         introspection: true,
       },
       host: { bundlePath: '/bundle.js', mcpServers: { memory: { command: 'node', args: ['memory.js'] } } },
+      control: { bundlePath: '/lifecycle.js' },
       logLevel: 'info',
     });
     for (const [name, file] of Object.entries(files)) text[name] = await readFile(file, 'utf8');
@@ -86,6 +87,7 @@ describe('the configuration files of an installation', () => {
             introspection: false,
           },
           host: { bundlePath: '/bundle.js', mcpServers: {} },
+          control: { bundlePath: '/lifecycle.js' },
           logLevel: 'info',
         })
       ).api;

@@ -35,6 +35,7 @@ export interface InstallationSettings {
     /** Private places that tools of this installation need; those of `<dataDir>/egress.json` come on top. */
     readonly egress?: readonly string[];
   };
+  readonly control: { readonly bundlePath: string };
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -119,6 +120,7 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
         envelopeSigning: keys.envelopeSigning,
         ...(temporal.apiKeyFile === undefined ? { temporalJwks: keys.temporalJwks } : {}),
       },
+      control: { bundlePath: settings.control.bundlePath, exportsDir: join(settings.dataDir, 'exports') },
       log,
     }),
   );

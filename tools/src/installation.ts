@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ensureLogins, migrate } from '@bulkhead/prisma/migrate';
 import { resolveServer, startTemporal } from '@bulkhead/temporal-server';
-import { workflowBundlePath } from '@bulkhead/workflows/bundle';
+import { lifecycleBundlePath, workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { writeConfigFiles } from './config-files.js';
 import type { ConfigFiles } from './config-files.js';
 import { SCRIPTED_MODEL } from './demo/scripted-model.js';
@@ -97,6 +97,7 @@ async function start(
       mcpServers: hostMcpServers(),
       egress: [endpoints.helpdesk, endpoints.model].map(placeOf),
     },
+    control: { bundlePath: lifecycleBundlePath() },
     logLevel: 'info',
   });
   const apiKeys = await startDemoServices(options, keys, configs, endpoints, started);

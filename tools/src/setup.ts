@@ -3,7 +3,7 @@ import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureLogins, migrate } from '@bulkhead/prisma/migrate';
-import { workflowBundlePath } from '@bulkhead/workflows/bundle';
+import { lifecycleBundlePath, workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { writeConfigFiles } from './config-files.js';
 import { FOLDERS, SERVICES } from './defaults.js';
 import { ensureKeys, once, writePrivate } from './keys.js';
@@ -39,6 +39,7 @@ async function keys(places: Places): Promise<void> {
   const passwordFile = superuserPassword(places);
   await once(passwordFile, () => randomBytes(24).toString('base64url'));
   const password = await readFile(passwordFile, 'utf8');
+  await mkdir(join(places.installation, 'exports'), { recursive: true, mode: 0o700 });
   for (const reader of ['api', 'hosts'])
     await mkdir(join(places.installation, 'tokens', reader), { recursive: true });
 
@@ -82,6 +83,7 @@ async function install(places: Places): Promise<void> {
       introspection: true,
     },
     host: { bundlePath: workflowBundlePath(), mcpServers: hostMcpServers() },
+    control: { bundlePath: lifecycleBundlePath() },
     logLevel: 'info',
   });
   const { master, envelopeSigning, envelopePublic, temporalSigning } = made;

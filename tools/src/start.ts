@@ -111,7 +111,17 @@ async function main(): Promise<number> {
 
 /** Everything of an earlier start but what a person may have put there: only folders that we make. */
 async function clear(dataDir: string): Promise<void> {
-  for (const folder of ['config', 'demo', 'host', 'keys', 'logs', 'postgres', 'temporal', 'tokens']) {
+  for (const folder of [
+    'config',
+    'demo',
+    'exports',
+    'host',
+    'keys',
+    'logs',
+    'postgres',
+    'temporal',
+    'tokens',
+  ]) {
     await rm(join(dataDir, folder), { recursive: true, force: true });
   }
 }

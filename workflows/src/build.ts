@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
-import { workflowBundlePath } from './bundle.js';
+import { lifecycleBundlePath, workflowBundlePath } from './bundle.js';
 
 /** Packs the workflows and their interceptors once, at build time: a fleet never runs a bundler. */
 const compiled = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -12,3 +12,9 @@ const { code } = await bundleWorkflowCode({
   logger: new DefaultLogger('WARN'),
 });
 await writeFile(workflowBundlePath(), code);
+
+const lifecycle = await bundleWorkflowCode({
+  workflowsPath: compiled('./lifecycle.js'),
+  logger: new DefaultLogger('WARN'),
+});
+await writeFile(lifecycleBundlePath(), lifecycle.code);

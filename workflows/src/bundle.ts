@@ -4,3 +4,8 @@ import { fileURLToPath } from 'node:url';
 export function workflowBundlePath(): string {
   return fileURLToPath(new URL('../dist/workflow-bundle.js', import.meta.url));
 }
+
+/** The platform's own workflow code, which the control process runs; no tenant's Worker has it. */
+export function lifecycleBundlePath(): string {
+  return fileURLToPath(new URL('../dist/lifecycle-bundle.js', import.meta.url));
+}

@@ -1,6 +1,8 @@
 import { BulkheadError, CHANNELS, placementOf } from '@bulkhead/contract';
 import type { AgentId, Json, TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import { orderProvision } from './lifecycle.js';
+import type { LifecycleRequest } from './lifecycle.js';
 import type { TenantKeys } from './tenant-keys.js';
 
 export { parseApiKey, ROLES, sameHash } from './api-keys.js';
@@ -26,12 +28,14 @@ export type { TenantKey, TenantKeys } from './tenant-keys.js';
 export { SERVED_STATUSES } from './served.js';
 export { createWorkspace, listWorkspaces } from './workspaces.js';
 export type { Workspace } from './workspaces.js';
+export { latestLifecycle, requestLifecycle } from './lifecycle.js';
+export type { Lifecycle, LifecycleOrder, LifecycleRequest, LifecycleStepView } from './lifecycle.js';
 
 export interface Tenant {
   readonly id: TenantId;
   readonly name: string;
   readonly namespace: string;
-  /** provisioning | active | suspended */
+  /** provisioning | active | suspended | resuming | offboarding | erasing | offboarded */
   readonly status: string;
   /** open | paused | killed | frozen */
   readonly controlState: string;
@@ -55,11 +59,12 @@ const ZERO_HASH = new Uint8Array(32);
 /**
  * Commits a tenant with its key, workspace `main`, journal head and a policy that allows nothing; the control process
  * then registers the namespace and sets it active. A tenant that exists is not changed.
+ * @param tenant.order who wants it and why; without it the lifecycle says that the platform does.
  */
 export async function createTenant(
   db: TenantDb,
   keys: TenantKeys,
-  tenant: { readonly name: string },
+  tenant: { readonly name: string; readonly order?: Omit<LifecycleRequest, 'order'> },
 ): Promise<{ readonly created: boolean }> {
   const id = db.tenantId;
   const place = placementOf(id);
@@ -74,6 +79,7 @@ export async function createTenant(
     await tx.workspace.create({ data: { tenantId: id, id: MAIN, name: MAIN } });
     await tx.journalHead.create({ data: { tenantId: id, hash: ZERO_HASH } });
     await denyAll(tx, id);
+    if (tenant.order) await orderProvision(tx, id, tenant.order);
     await tx.$executeRaw`SELECT pg_notify(${CHANNELS.tenants}, ${id})`;
     return { created: true };
   });

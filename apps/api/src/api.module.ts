@@ -15,6 +15,7 @@ import { GraphiqlController } from './graphiql/graphiql.controller.js';
 import { graphqlOptions } from './graphql/options.js';
 import { PublicErrorsFilter } from './graphql/public-errors.filter.js';
 import { HealthController } from './health/health.controller.js';
+import { LifecycleModule } from './lifecycle/lifecycle.module.js';
 import { RunControlModule } from './run-control/run-control.module.js';
 import { KeyModule } from './keys/key.module.js';
 import { MemberModule } from './members/member.module.js';
@@ -30,6 +31,7 @@ const FEATURES: readonly Type[] = [
   WorkspaceModule,
   MemberModule,
   KeyModule,
+  LifecycleModule,
   RunModule,
   RunControlModule,
   ControlModule,

@@ -54,6 +54,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
         open: (id, sealed) => openSealed(keyRing, id, sealed),
         decode: (id, payloads) => openHistoryPayloads(keyRing, id, payloads),
       },
+      tenantKeys: keyRing,
       ...capabilities(keyRing, sealArguments),
       readTokens: { tenant: (id) => tokens.get(id, 'read'), system: () => tokens.system('read') },
       settings: {

@@ -6,7 +6,7 @@ import type { ControlDb } from '@bulkhead/prisma/control';
 import type { Prisma, TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
 import type { Payload } from '@bulkhead/runtime/codec';
-import type { Role } from '@bulkhead/tenancy/admin';
+import type { Role, TenantKeys } from '@bulkhead/tenancy/admin';
 import type { Identify } from './auth/issuers.js';
 import type { ToolInfo } from '@bulkhead/tool-gateway/admin';
 
@@ -23,6 +23,8 @@ export interface ApiDeps {
   readonly identify: Identify;
   readonly acceptRun: AcceptRun;
   readonly payloads: Payloads;
+  /** Makes the wrapped key of a new tenant. */
+  readonly tenantKeys: TenantKeys;
   readonly approvals: ApprovalDesk;
   readonly tools: { list(db: TenantDb): Promise<readonly ToolInfo[]> };
   readonly journal: {

@@ -8,11 +8,10 @@ import { openConnection } from '@bulkhead/runtime/client';
 import { loadControlConfig } from '@bulkhead/runtime/config';
 import type { ControlConfig } from '@bulkhead/runtime/config';
 import { createServerCheck } from '@bulkhead/runtime/server-check';
-import { createLifecycle } from '@bulkhead/tenancy/control';
-import { createAdminToken } from './control/admin-token.js';
+import { installRuntime } from '@bulkhead/runtime/worker';
 import { createHostFencer } from './control/host-fencer.js';
-import { ensureNamespace } from './control/namespaces.js';
-
+import { createLifecycleService } from './control/lifecycle-service.js';
+import { createOwnToken } from './control/own-token.js';
 import { createRunsInTemporal } from './control/temporal-runs.js';
 import { createRunControlInTemporal } from './control/temporal-runs-control.js';
 import { createTokenService } from './control/token-service.js';
@@ -41,7 +40,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
     log,
   });
   await server.checkOnce();
-  const adminToken = createAdminToken(config.temporal, tokens, () => performance.now());
+  const adminToken = createOwnToken(config.temporal, tokens, (minter) => minter.system('admin'));
   const connection = openConnection({
     address,
     tls,
@@ -50,15 +49,12 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
       return adminToken();
     },
   });
+  await tokens.open();
   const temporal = { ...createRunsInTemporal(connection), ...createRunControlInTemporal(connection) };
   const watcher = createCloseWatcher({ control, temporal, log });
   const dispatcher = createDispatcher({ control, temporal, log, onStarted: (run) => watcher.watch(run) });
-  const lifecycle = createLifecycle({
-    control,
-    log,
-    ensureNamespace: (tenantId) => ensureNamespace(connection, tenantId),
-    issueTokens: (tenantId) => tokens.untilIssued(tenantId, (ms) => sleep(ms)),
-  });
+  installRuntime(log, config.log.level);
+  const lifecycles = createLifecycleService({ config, control, connection, tokens, server, log });
   const sealer = createSealer({
     control,
     onError: (error) => log.error({ loop: 'seal', error }, 'cannot seal'),
@@ -101,21 +97,28 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
       idleAfter(() => watcher.sweepOnce()),
     ),
     loop(
-      'provision',
+      'lifecycles',
       1_000,
-      async () => ((await lifecycle.provisionOnce()).activated > 0 ? 'busy' : 'idle'),
+      async () => ((await lifecycles.deliverOnce()).delivered > 0 ? 'busy' : 'idle'),
       tenants,
+    ),
+    loop(
+      'lost lifecycles',
+      LOST_MS,
+      idleAfter(() => lifecycles.resumeOnce()),
     ),
     loop(
       'reconcile',
       RECONCILE_MS,
-      untilDone(() => lifecycle.reconcileOnce()),
+      untilDone(() => lifecycles.reconcileOnce()),
     ),
     loop(
       'tokens',
       Math.min(TOKENS_MS, config.temporal.tokenTtlSeconds * 200),
       async () => {
-        if ((await tokens.syncOnce()).waiting === 0) return 'idle';
+        const { waiting } = await tokens.syncOnce();
+        await lifecycles.renewToken();
+        if (waiting === 0) return 'idle';
         await sleep(ACCEPTED_EVERY_MS);
         return 'busy';
       },
@@ -133,7 +136,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
   return {
     async stop() {
       stop.abort();
-      await watcher.stop();
+      await Promise.all([watcher.stop(), lifecycles.stop()]);
       await Promise.all(loops);
       await connection.close();
       await Promise.all(stopListening.map((end) => end()));
@@ -146,6 +149,8 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
 const TOKENS_MS = 5_000;
 /** The server reads its keys once a second. */
 const ACCEPTED_EVERY_MS = 200;
+/** A lifecycle without a workflow is a rarity: a server without its data, a terminate from outside. */
+const LOST_MS = 30_000;
 const RECONCILE_MS = 3_600_000;
 /** The shortest margin is 10 s, so a call that nobody settles is closed 15 s after its time. */
 const REAP_MS = 5_000;

@@ -66,5 +66,22 @@ export type {
   RefusalKind,
   RunState,
 } from './outcomes.js';
+export {
+  AFTER_GRACE,
+  LIFECYCLE_KINDS,
+  LIFECYCLE_PLACE,
+  LIFECYCLE_SIGNAL,
+  LIFECYCLE_STATES,
+  LIFECYCLE_STEPS,
+  LIFECYCLE_WORKFLOW,
+} from './lifecycle.js';
+export type {
+  LifecycleActivities,
+  LifecycleKind,
+  LifecycleStart,
+  LifecycleState,
+  LifecycleStep,
+  StepAnswer,
+} from './lifecycle.js';
 export { BulkheadError, FAILURE_CODES, FAILURES } from './failures.js';
 export type { FailureCode, FailureDetails, FailureOwner } from './failures.js';

@@ -128,6 +128,12 @@ export const ControlConfigSchema = z.strictObject({
     temporalJwks: path.optional(),
     envelopeSigning: path,
   }),
+  control: z.strictObject({
+    /** Workflow code of tenants' lifecycles. */
+    bundlePath: path,
+    /** Folder for what is kept of tenants that leave. */
+    exportsDir: path,
+  }),
   log: Log,
 });
 

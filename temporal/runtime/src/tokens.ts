@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, watch } from 'node:fs';
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { BulkheadError, placementOf, tenantId as parseTenantId } from '@bulkhead/contract';
+import { BulkheadError, LIFECYCLE_PLACE, placementOf, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import type { TemporalConfig } from './config.js';
 import { openTokenRoot, PLATFORM } from './token-keys.js';
@@ -20,6 +20,8 @@ export interface TokenMinter {
   tenant(tenantId: TenantId, role: TokenRole, holder?: string): string;
   /** The whole cluster: `admin` stays in the control process's memory, `read` is for Temporal UI's three reads. */
   system(role: 'read' | 'admin'): string;
+  /** The namespace of the platform's own workflows, for the control process's own Worker. */
+  platform(): string;
 }
 
 /**
@@ -41,6 +43,7 @@ export function createKeyedMinter(options: {
       return mint(tenantId, holder, `${namespace}:${role}`);
     },
     system: (role) => mint(PLATFORM, 'control', `temporal-system:${role}`),
+    platform: () => mint(PLATFORM, 'control', `${LIFECYCLE_PLACE.namespace}:write`),
   };
 }
 

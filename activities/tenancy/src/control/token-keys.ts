@@ -45,7 +45,7 @@ const MISSING = `
   INSERT INTO token_keys (tenant_id, generation)
   SELECT t.id, 1 + coalesce((SELECT max(k.generation) FROM token_keys k WHERE k.tenant_id = t.id), 0)
     FROM tenants t
-   WHERE t.status IN ('provisioning', 'active')
+   WHERE t.status IN ('provisioning', 'active', 'resuming')
      AND NOT EXISTS (SELECT FROM token_keys k WHERE k.tenant_id = t.id AND k.state IN ('publishing', 'current'))
   ON CONFLICT DO NOTHING`;
 

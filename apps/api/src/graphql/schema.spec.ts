@@ -8,6 +8,7 @@ import { ApprovalResolver } from '../approvals/approval.resolver.js';
 import { KeyResolver } from '../keys/key.resolver.js';
 import { MemberResolver } from '../members/member.resolver.js';
 import { ControlResolver } from '../control/control.resolver.js';
+import { LifecycleResolver } from '../lifecycle/lifecycle.resolver.js';
 import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
@@ -20,6 +21,7 @@ const RESOLVERS = [
   KeyResolver,
   MemberResolver,
   ControlResolver,
+  LifecycleResolver,
   RunControlResolver,
   RunResolver,
   SignInResolver,

@@ -10,7 +10,9 @@ export class TenantModel {
   name!: string;
   @Field(() => String, { description: 'Temporal namespace.' })
   namespace!: string;
-  @Field(() => String, { description: 'provisioning, active or suspended.' })
+  @Field(() => String, {
+    description: 'provisioning, active, suspended, resuming, offboarding, erasing or offboarded.',
+  })
   status!: string;
   @Field(() => String, { description: 'open, paused, killed or frozen.' })
   controlState!: string;

@@ -1,5 +1,5 @@
 import { Inject } from '@nestjs/common';
-import { Query, Resolver } from '@nestjs/graphql';
+import { Args, ID, Query, Resolver } from '@nestjs/graphql';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
 import { Permission, SignedIn } from '../auth/permission.js';
 import { asMember, CurrentCaller, CurrentPrincipal } from '../auth/principal.js';
@@ -39,6 +39,12 @@ export class TenantResolver {
     return caller.kind === 'platform'
       ? this.tenants.all()
       : [await this.tenants.get(asMember(caller).tenantId)];
+  }
+
+  @Query(() => TenantModel, { description: 'The own tenant, or any for operators of the platform.' })
+  @Permission('tenant:read')
+  tenant(@CurrentCaller() caller: Caller, @Args('id', { type: () => ID }) id: string): Promise<Tenant> {
+    return this.tenants.visible(caller, id);
   }
 
   @Query(() => [AgentModel])

@@ -1,8 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { BulkheadError, InvalidId, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { getTenant, listAgents } from '@bulkhead/tenancy/admin';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
-import type { Principal } from '../auth/principal.js';
+import { asMember } from '../auth/principal.js';
+import type { Caller, Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
 
@@ -14,6 +16,13 @@ export class TenantService {
     return getTenant(this.deps.door.tenant(tenantId));
   }
 
+  /** @throws BulkheadError NOT_FOUND: the same for a foreign tenant, an unknown one and what is no id. */
+  async visible(caller: Caller, id: string): Promise<Tenant> {
+    const { tenantId } = caller.kind === 'platform' ? { tenantId: tenantIdOf(id) } : asMember(caller);
+    if (tenantId === undefined || tenantId !== id) throw new BulkheadError('NOT_FOUND');
+    return this.get(tenantId);
+  }
+
   /** Every tenant, by id, for operators of the platform; at most 1,000. */
   all(): Promise<Tenant[]> {
     return this.deps.control.query<Tenant & Record<string, unknown>>(ALL);
@@ -21,6 +30,15 @@ export class TenantService {
 
   agents(principal: Principal): Promise<Agent[]> {
     return listAgents(this.deps.door.tenant(principal.tenantId), principal.where('agent:read'));
+  }
+}
+
+function tenantIdOf(text: string): TenantId | undefined {
+  try {
+    return parseTenantId(text);
+  } catch (error) {
+    if (error instanceof InvalidId) return undefined;
+    throw error;
   }
 }
 

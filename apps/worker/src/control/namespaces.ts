@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError } from '@temporalio/client';
 import type { Connection } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
-import { placementOf, SEARCH_ATTRIBUTES } from '@bulkhead/contract';
+import { LIFECYCLE_PLACE, placementOf, SEARCH_ATTRIBUTES } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 
+const NOT_FOUND = 5;
 const ALREADY_EXISTS = 6;
 /** INDEXED_VALUE_TYPE_KEYWORD of temporal.api.enums.v1. */
 const KEYWORD = 2;
@@ -13,17 +14,48 @@ const RETENTION = '7d';
 /** The server's services learn of a namespace within 2 s. */
 const VISIBLE_MS_MAX = 15_000;
 const REQUEST_MS_MAX = 10_000;
+/** The server checks and renames the namespace in a workflow of its own before it answers. */
+const DELETE_MS_MAX = 60_000;
 
 /** Registers a tenant's namespace and its search attributes; what is there already is left as it is. */
 export async function ensureNamespace(connection: Connection, tenantId: TenantId): Promise<void> {
   const { namespace } = placementOf(tenantId);
+  await registerThen(connection, namespace, () => ensureSearchAttributes(connection, namespace));
+}
+
+/** Registers the namespace of the platform's own workflows. */
+export async function ensurePlatformNamespace(connection: Connection): Promise<void> {
+  const { namespace } = LIFECYCLE_PLACE;
+  await registerThen(connection, namespace, async () => {
+    await connection.workflowService.describeNamespace({ namespace });
+  });
+}
+
+/**
+ * Deletes a tenant's namespace: it cannot be reached any more when this returns, and the server removes what is in it
+ * over the next minutes. One that is gone is fine.
+ */
+export async function deleteNamespace(connection: Connection, tenantId: TenantId): Promise<void> {
+  const { namespace } = placementOf(tenantId);
+  try {
+    await connection.withDeadline(Date.now() + DELETE_MS_MAX, () =>
+      connection.operatorService.deleteNamespace({ namespace }),
+    );
+  } catch (error) {
+    if (!isGrpcServiceError(error) || Number(error.code) !== NOT_FOUND) throw error;
+  }
+}
+
+async function registerThen(
+  connection: Connection,
+  namespace: string,
+  use: () => Promise<void>,
+): Promise<void> {
   await connection.withDeadline(Date.now() + REQUEST_MS_MAX, () => register(connection, namespace));
   const deadline = Date.now() + VISIBLE_MS_MAX;
   for (;;) {
     try {
-      await connection.withDeadline(Date.now() + REQUEST_MS_MAX, () =>
-        ensureSearchAttributes(connection, namespace),
-      );
+      await connection.withDeadline(Date.now() + REQUEST_MS_MAX, use);
       return;
     } catch (error) {
       // a service that has not read the namespace yet says NOT_FOUND

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError } from '@temporalio/client';
 import type { Connection } from '@temporalio/client';
 import { BulkheadError, placementOf, tenantId } from '@bulkhead/contract';
@@ -44,15 +45,24 @@ export interface TokenService {
    * yet. Calls at the same time share one step.
    */
   syncOnce(): Promise<{ readonly waiting: number }>;
+  /**
+   * Before the first request: publishes our keys and waits until the server accepts the platform's, 5 s at most. A server
+   * that is away, or reads another file, is found out by what comes next.
+   */
+  open(): Promise<void>;
   /** Resolves when the tenant's hosts hold a token of a key that the server accepts. @throws after 15 s. */
-  untilIssued(tenantId: TenantId, wait: (ms: number) => Promise<void>): Promise<void>;
+  untilIssued(tenantId: TenantId): Promise<void>;
+  /** Resolves when the server refuses the newest key that the tenant had. @throws after 15 s. */
+  untilRefused(tenantId: TenantId): Promise<void>;
 }
 
-const ISSUED_MS_MAX = 15_000;
-const ACCEPTED_EVERY_MS = 200;
+/** The server reads its keys once a second. */
+const DONE_MS_MAX = 15_000;
+const OPEN_MS_MAX = 5_000;
+const ASK_EVERY_MS = 200;
 
 export function createTokenService({ config, control, connection, log }: TokenServiceDeps): TokenService {
-  const { tokensDir, apiKeyFile, tokenTtlSeconds } = config.temporal;
+  const { tokensDir, apiKeyFile, tokenTtlSeconds, enforcesTokens } = config.temporal;
   const root = openTokenRoot(config.keys.temporalSigning);
   // the launcher's first key: until the database was asked there is no other
   let current: ReadonlyMap<TokenOwner, number> = new Map([[PLATFORM, 1]]);
@@ -95,7 +105,7 @@ export function createTokenService({ config, control, connection, log }: TokenSe
     current = settled.current;
     const [tenants, hosts] = await Promise.all([
       control.query<{ id: TenantId }>(
-        "SELECT id FROM tenants WHERE status IN ('provisioning', 'active') ORDER BY id",
+        "SELECT id FROM tenants WHERE status IN ('provisioning', 'active', 'resuming') ORDER BY id",
       ),
       control.query<{ id: HostId }>('SELECT id FROM hosts WHERE NOT fenced'),
     ]);
@@ -128,17 +138,49 @@ export function createTokenService({ config, control, connection, log }: TokenSe
     foreign: () => minterOf(PLATFORM, platformGeneration()).tenant(NOBODY, 'write'),
     platformGeneration,
     syncOnce,
-    async untilIssued(tenantId, wait) {
-      for (const until = performance.now() + ISSUED_MS_MAX; performance.now() < until;) {
-        await syncOnce();
-        if (current.has(tenantId)) return;
-        await wait(ACCEPTED_EVERY_MS);
+    async open() {
+      await syncOnce();
+      if (apiKeyFile !== undefined) return;
+      try {
+        await within(OPEN_MS_MAX, 'the server does not accept our own key yet', () =>
+          accepted(connection(), PLATFORM, minterOf(PLATFORM, platformGeneration())),
+        );
+      } catch (error) {
+        log.warn({ error }, 'Temporal is not ready for us');
       }
-      throw new BulkheadError('TEMPORAL_UNAVAILABLE', {
-        internal: `the server does not accept a key of ${tenantId}: does it read our key file?`,
-      });
+    },
+    async untilIssued(tenantId) {
+      await within(
+        DONE_MS_MAX,
+        `the server accepts no key of ${tenantId}: does it read our key file?`,
+        async () => {
+          await syncOnce();
+          return current.has(tenantId);
+        },
+      );
+    },
+    async untilRefused(tenantId) {
+      if (apiKeyFile !== undefined || !enforcesTokens) return; // nothing of ours opens anything there, or everything does
+      const [last] = await control.query<{ generation: number | null }>(NEWEST, [tenantId]);
+      const generation = last?.generation;
+      if (!generation) return; // it never had one
+      await within(
+        DONE_MS_MAX,
+        `the server still accepts a dropped key of ${tenantId}`,
+        async () => !(await accepted(connection(), tenantId, minterOf(tenantId, generation))),
+      );
     },
   };
+}
+
+const NEWEST = 'SELECT max(generation) AS generation FROM token_keys WHERE tenant_id = $1';
+
+/** Asks again and again until it is so. @throws BulkheadError TEMPORAL_UNAVAILABLE when it does not become so in time. */
+async function within(ms: number, otherwise: string, isSo: () => Promise<boolean>): Promise<void> {
+  for (const until = performance.now() + ms; performance.now() < until; await sleep(ASK_EVERY_MS)) {
+    if (await isSo()) return;
+  }
+  throw new BulkheadError('TEMPORAL_UNAVAILABLE', { internal: otherwise });
 }
 
 /** Asks for a namespace with a token of the key. "No such namespace" is a yes: whoever hears it was let in. */

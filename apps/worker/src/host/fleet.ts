@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { TenantId } from '@bulkhead/contract';
 import type { TokenSource } from '@bulkhead/runtime/tokens';
-import type { SupervisedWorker } from './tenant-worker.js';
+import type { SupervisedWorker } from '../supervised-worker.js';
 
 export interface FleetDeps {
   /** Whose write token exists may be served; the control process decides by writing and removing them. */

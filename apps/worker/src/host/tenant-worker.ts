@@ -1,89 +1,23 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { TenantId } from '@bulkhead/contract';
 import type { TokenSource } from '@bulkhead/runtime/tokens';
+import { superviseWorker } from '../supervised-worker.js';
+import type { SupervisedWorker, SupervisedWorkerDeps } from '../supervised-worker.js';
 
-const BACKOFF_MS_MIN = 500;
-const BACKOFF_MS_MAX = 30_000;
-/** A Worker that served for so long was healthy: its end is a new trouble, not the old one. */
-const HEALTHY_MS_MIN = 60_000;
-
-export interface TenantWorkerDeps {
+export interface TenantWorkerDeps extends Pick<SupervisedWorkerDeps, 'connect' | 'createWorker'> {
   readonly tokens: Pick<TokenSource, 'get'>;
-  readonly connect: (token: string) => Promise<NativeConnection>;
-  readonly createWorker: (connection: NativeConnection) => Promise<Worker>;
   readonly log: Logger;
 }
 
-/** One tenant's Worker, kept running: what breaks it is logged and it starts anew; nobody else notices. */
-export interface SupervisedWorker {
-  /** The token may have been replaced: use the new one at once, before the old one ends. */
-  renewToken(): Promise<void>;
-  /** Drains and ends. */
-  stop(): Promise<void>;
-}
-
-export function superviseTenantWorker(tenantId: TenantId, deps: TenantWorkerDeps): SupervisedWorker {
-  const log = deps.log.child({ tenantId });
-  const stop = new AbortController();
-  let connection: NativeConnection | undefined;
-  let token = '';
-
-  /** Serves until told to stop; rejects when the Worker breaks. */
-  const serve = async (): Promise<void> => {
-    token = await deps.tokens.get(tenantId, 'write');
-    connection = await deps.connect(token);
-    try {
-      const worker = await deps.createWorker(connection);
-      const shutdown = (): void => {
-        if (worker.getState() === 'RUNNING') worker.shutdown();
-      };
-      stop.signal.addEventListener('abort', shutdown, { once: true });
-      try {
-        const running = worker.run();
-        log.info('serving');
-        // a stop that came while the Worker was being made
-        if (stop.signal.aborted) shutdown();
-        await running;
-      } finally {
-        stop.signal.removeEventListener('abort', shutdown);
-      }
-    } finally {
-      const closing = connection;
-      connection = undefined;
-      await closing.close();
-    }
-  };
-
-  const supervise = async (): Promise<void> => {
-    let backoffMs = BACKOFF_MS_MIN;
-    while (!stop.signal.aborted) {
-      const startedMs = performance.now();
-      try {
-        await serve();
-        if (!stop.signal.aborted) log.warn('worker ended by itself');
-      } catch (error) {
-        log.error({ error }, 'worker failed, starting it again');
-      }
-      if (performance.now() - startedMs > HEALTHY_MS_MIN) backoffMs = BACKOFF_MS_MIN;
-      await sleep(backoffMs, undefined, { signal: stop.signal }).catch(() => undefined); // rejects only when stopped
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MS_MAX);
-    }
-  };
-  const supervised = supervise();
-
-  return {
-    async renewToken() {
-      const next = await deps.tokens.get(tenantId, 'write');
-      if (next === token || !connection) return;
-      await connection.setApiKey(next);
-      token = next;
-      log.debug('token renewed');
-    },
-    async stop() {
-      stop.abort();
-      await supervised;
-    },
-  };
+/** One tenant's Worker, on the tenant's own token. */
+export function superviseTenantWorker(
+  tenantId: TenantId,
+  { tokens, log, connect, createWorker }: TenantWorkerDeps,
+): SupervisedWorker {
+  return superviseWorker({
+    token: () => tokens.get(tenantId, 'write'),
+    connect,
+    createWorker,
+    log: log.child({ tenantId }),
+  });
 }
