@@ -13,6 +13,7 @@ import {
   createInFlight,
   createToolGateway,
   createToolMatcher,
+  createToolState,
 } from '@bulkhead/tool-gateway/line';
 import type { GatewayDeps } from '@bulkhead/tool-gateway/line';
 import { PermissionGuard } from '../../apps/api/src/auth/permission.guard.js';
@@ -117,6 +118,7 @@ async function gatewaySites(line: LineUnderTest): Promise<Site[]> {
     policy: createPolicy({ door: line.door }),
     journal: createJournal({ door: line.door, stop: new AbortController().signal }),
     broker: line.broker,
+    toolState: createToolState(line.door),
     adapters,
     keyRing: line.keyRing,
     newUlid: () =>

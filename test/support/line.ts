@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { IncomingHttpHeaders, Server } from 'node:http';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -27,6 +27,7 @@ import {
   createInFlight,
   createToolGateway,
   createToolMatcher,
+  createToolState,
 } from '@bulkhead/tool-gateway/line';
 import type { GatewayContext, InFlight, ToolGateway } from '@bulkhead/tool-gateway/line';
 import { putTool } from '@bulkhead/tool-gateway/admin';
@@ -52,7 +53,13 @@ interface ScriptedTool {
   readonly requests: ToolRequest[];
   answer: (request: ToolRequest) => Json | 'hang' | 'drop' | Promise<Json>;
   /** Overrides `answer`: status and body as they go on the wire. */
-  raw: ((request: ToolRequest) => { readonly status: number; readonly body: string }) | undefined;
+  raw:
+    | ((request: ToolRequest) => {
+        readonly status: number;
+        readonly headers?: OutgoingHttpHeaders;
+        readonly body: string;
+      })
+    | undefined;
   close(): Promise<void>;
 }
 
@@ -70,8 +77,8 @@ async function startTool(): Promise<ScriptedTool> {
       };
       requests.push(request);
       if (tool.raw) {
-        const { status, body } = tool.raw(request);
-        return response.writeHead(status).end(body);
+        const { status, headers, body } = tool.raw(request);
+        return response.writeHead(status, headers).end(body);
       }
       const answer = await tool.answer(request);
       if (answer === 'drop') incoming.socket.destroy();
@@ -177,6 +184,7 @@ export async function openLine(): Promise<LineUnderTest> {
       policy,
       journal,
       broker: faulty.broker ?? broker,
+      toolState: createToolState(door),
       adapters,
       keyRing: faulty.keyRing ?? keyRing,
       newUlid,

@@ -26,7 +26,7 @@ type Refused = Exclude<Admitted, { kind: 'admitted' | 'policy_moved' | 'tool_mov
 interface Rejection {
   readonly key: CallKey;
   readonly toolId: string;
-  readonly kind: 'denied' | 'invalid_input' | 'approval_expired';
+  readonly kind: 'denied' | 'invalid_input' | 'approval_expired' | 'provider_unavailable';
   readonly policyVersion: number;
   readonly reason: Reason;
 }

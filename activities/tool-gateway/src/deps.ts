@@ -7,6 +7,7 @@ import type { SecretBroker } from '@bulkhead/secret-broker/line';
 import type { Adapter } from './adapters/adapter.js';
 import type { InFlight } from './in-flight.js';
 import type { Matcher } from './match.js';
+import type { ToolState } from './tool-state.js';
 
 export interface Adapters {
   readonly http: Adapter<HttpTool>;
@@ -19,6 +20,7 @@ export interface GatewayDeps {
   readonly policy: Policy;
   readonly journal: Journal;
   readonly broker: Pick<SecretBroker, 'lease'>;
+  readonly toolState: ToolState;
   readonly adapters: Adapters;
   /** Where stops find the calls of this host. */
   readonly inFlight: InFlight;

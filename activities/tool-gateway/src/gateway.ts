@@ -12,6 +12,7 @@ import type { GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 import type { CallInFlight } from './in-flight.js';
 import { invoke } from './invoke.js';
 import type { MatchedCall } from './match.js';
+import { createRedactor } from './redact.js';
 import { settleCall } from './settle.js';
 
 /** How often a call is decided again because policy or tool changed meanwhile. */
@@ -65,6 +66,17 @@ async function runCall(
         reason: { message, rule },
       });
     }
+    const held = deps.toolState.refusal(tenantId, matched);
+    if (held !== undefined) {
+      const { policyVersion } = decision;
+      return rejected(deps, envelope, {
+        key,
+        toolId,
+        kind: 'provider_unavailable',
+        policyVersion,
+        reason: held,
+      });
+    }
     const call = await describe(deps, envelope, request, context, key, matched, decision);
     context.signal.throwIfAborted();
     const flight = deps.inFlight.enter(tenantId, key);
@@ -115,12 +127,37 @@ async function perform(
     };
   }
   try {
-    const answer = await settleCall(deps, context, flight, matched, admission, lease, ending);
+    // what the ending says about the tool is known to the other hosts before the author hears of it
+    const noted = noteEnding(deps, context, flight, matched, admission, lease, ending);
+    const settling = settleCall(deps, context, flight, matched, admission, lease, ending);
+    if (noted !== undefined) await Promise.allSettled([noted, settling]);
+    const answer = await settling;
+    await noted;
     if (fault !== undefined) throw fault;
     return answer;
   } finally {
     lease?.end();
   }
+}
+
+/** A call that we stopped ourselves says nothing about the tool; what a server offers may echo the credential. */
+function noteEnding(
+  deps: GatewayDeps,
+  { signal }: GatewayContext,
+  flight: CallInFlight,
+  matched: MatchedCall,
+  { tenantId }: Admission,
+  lease: Lease | undefined,
+  ending: Ending,
+): Promise<void> | undefined {
+  if (signal.aborted || flight.stopped()) return undefined;
+  if (ending.kind !== 'not_sent' || ending.offer === undefined || lease === undefined) {
+    return deps.toolState.note(tenantId, matched, ending);
+  }
+  const { text, json } = createRedactor(lease.reveal());
+  const { pin, description, inputSchema } = ending.offer;
+  const offer = { pin, description: text(description), inputSchema: json(inputSchema) };
+  return deps.toolState.note(tenantId, matched, { ...ending, offer });
 }
 
 function factsOf(envelope: Envelope, { toolId, spec, args, destination }: MatchedCall): CallFacts {

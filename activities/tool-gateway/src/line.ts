@@ -9,6 +9,8 @@ import type { McpPoolOptions } from './adapters/mcp-pool.js';
 import { createModelAdapter } from './adapters/model.js';
 import type { Adapters } from './deps.js';
 import { createMatcher } from './match.js';
+import { createToolState as makeToolState } from './tool-state.js';
+import type { ToolState } from './tool-state.js';
 import type { Matcher } from './match.js';
 
 export { createToolGateway } from './gateway.js';
@@ -42,6 +44,9 @@ export function createAdapters(options: { readonly mcp: McpPoolOptions; readonly
     },
   };
 }
+
+/** Breakers and cooldowns of the tenants' tools, as this host sees and shares them. */
+export const createToolState = (door: Pick<TenantDoor, 'tenant'>): ToolState => makeToolState({ door });
 
 /** Finds tools and checks arguments, on the tenant's own declarations. */
 export const createToolMatcher = (door: Pick<TenantDoor, 'tenant'>): Matcher => createMatcher({ door });

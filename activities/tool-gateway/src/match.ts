@@ -8,6 +8,8 @@ import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { resolveDestination } from './destination.js';
 import type { Destination } from './destination.js';
 import { publicText } from './public-text.js';
+import { holdOf } from './hold.js';
+import type { Hold } from './hold.js';
 import { compileSchema } from './spec-check.js';
 
 /** A call that is one: a tool that exists and is on, arguments that fit, a destination that is known. */
@@ -20,6 +22,8 @@ export interface MatchedCall {
   readonly destination: Destination;
   /** undefined: the tool declares no schema for its answer. */
   readonly answerFits: ((value: Json) => boolean) | undefined;
+  /** What a host wrote down about the tool itself; may be over. */
+  readonly hold: Hold | undefined;
 }
 type Match = MatchedCall | { readonly kind: 'invalid'; readonly reason: Reason };
 
@@ -38,6 +42,7 @@ interface Tool {
   readonly spec: ToolSpec;
   readonly validate: ValidateFunction;
   readonly validateAnswer: ValidateFunction | undefined;
+  readonly hold: Hold | undefined;
 }
 
 /** admit compares the tool's version under its lock: remembering costs a second try and never a wrong admission. */
@@ -64,7 +69,7 @@ export function createMatcher(deps: {
     async match(tenantId, toolId, args, options) {
       const tool = await toolOf(tenantId, toolId, options?.fresh ?? false);
       if (!tool) return invalid('toolId', `There is no tool ${toolId}, or it is switched off.`);
-      const { spec, version, validate, validateAnswer } = tool;
+      const { spec, version, validate, validateAnswer, hold } = tool;
       if (depthExceeds(args, ARGS_DEPTH_MAX)) return invalid('args', 'The arguments are nested too deeply.');
       if (Buffer.byteLength(JSON.stringify(args)) > spec.argsBytesMax) {
         return invalid('args', `The arguments are larger than ${spec.argsBytesMax} bytes.`);
@@ -74,7 +79,7 @@ export function createMatcher(deps: {
       const destination = resolveDestination(spec, parsed);
       if ('field' in destination) return invalid(`args.${destination.field}`, destination.message);
       const answerFits = validateAnswer && ((value: Json) => validateAnswer(value));
-      return { kind: 'matched', toolId, version, spec, args: parsed, destination, answerFits };
+      return { kind: 'matched', toolId, version, spec, args: parsed, destination, answerFits, hold };
     },
   };
 }
@@ -89,7 +94,8 @@ async function load(
     .tenant(tenantId)
     .run((tx) => tx.tool.findUnique({ where: { tenantId_id: { tenantId, id: toolId } } }));
   if (!row?.enabled) return undefined;
-  if (known?.version === row.version) return known;
+  const hold = holdOf(row);
+  if (known?.version === row.version) return { ...known, hold };
   const spec = ToolSpecSchema.parse(row.spec);
   const outputSchema = spec.adapter === 'http' ? spec.outputSchema : undefined;
   return {
@@ -97,6 +103,7 @@ async function load(
     spec,
     validate: compileSchema(spec.inputSchema),
     validateAnswer: outputSchema && compileSchema(outputSchema),
+    hold,
   };
 }
 

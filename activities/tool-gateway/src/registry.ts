@@ -3,6 +3,7 @@ import type { Json, ToolId } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import { holdOf } from './hold.js';
 import { badSpec, checkedSpec } from './spec-check.js';
 
 export interface ToolInfo {
@@ -11,6 +12,10 @@ export interface ToolInfo {
   readonly enabled: boolean;
   /** Why it is off. */
   readonly disabledReason: string | undefined;
+  /** Calls are answered `provider_unavailable` until then, and why; undefined when that time is over. */
+  readonly hold: { readonly kind: string; readonly message: string; readonly until: Date } | undefined;
+  /** What the MCP server offers, when that is not what was approved. */
+  readonly offer: Json | undefined;
   readonly description: string;
   readonly adapter: string;
   readonly effect: string;
@@ -137,12 +142,15 @@ type ToolRow = NonNullable<Awaited<ReturnType<TenantClient['tool']['findUnique']
 
 function infoOf(row: ToolRow): ToolInfo {
   const spec = ToolSpecSchema.parse(row.spec);
+  const hold = holdOf(row);
   const { description, adapter, effect, idempotency, expensive, dataClasses, inputSchema } = spec;
   return {
     id: row.id as ToolId,
     version: row.version,
     enabled: row.enabled,
     disabledReason: row.disabledReason ?? undefined,
+    hold: hold && hold.untilMs > Date.now() ? { ...hold, until: new Date(hold.untilMs) } : undefined,
+    offer: (row.offer as Json | null) ?? undefined,
     description,
     adapter,
     effect,

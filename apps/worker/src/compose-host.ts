@@ -15,6 +15,7 @@ import {
   createInFlight,
   createToolGateway,
   createToolMatcher,
+  createToolState,
 } from '@bulkhead/tool-gateway/line';
 import type { InFlight } from '@bulkhead/tool-gateway/line';
 import { bindActivities } from './host/activities.js';
@@ -56,6 +57,7 @@ export function composeHost(
     policy: createPolicy({ door }),
     journal: createJournal({ door, stop: stop.signal }),
     broker,
+    toolState: createToolState(door),
     adapters,
     keyRing,
     newUlid: ulid,

@@ -9,18 +9,34 @@ export type Ending =
       readonly kind: 'answered';
       readonly outcome: 'tool_failed' | 'provider_unavailable';
       readonly message: string;
+      /** The tool said "not now" to us, not that it is ill: all calls of this tool wait. */
+      readonly asksForPause?: boolean;
+      /** How long, when it said so. */
+      readonly retryAfterMs?: number | undefined;
     }
   /** Provably nothing left this process. */
   | {
       readonly kind: 'not_sent';
       readonly refusal: NotSent;
       readonly message: string;
+      /** The MCP server offers something else than was approved. */
+      readonly offer?: ToolOffer;
     }
   /** At least one byte may have left and no answer came. */
   | { readonly kind: 'unknown'; readonly message: string };
 
-/** Why nothing was sent: an answer for the author, or (`host_fenced`) work for another host. */
-type NotSent = 'denied' | 'provider_unavailable' | 'host_fenced';
+/**
+ * Why nothing was sent: an answer for the author, or (`host_fenced`) work for another host. `unreachable` says something
+ * about the tool, `provider_unavailable` does not.
+ */
+type NotSent = 'denied' | 'provider_unavailable' | 'unreachable' | 'host_fenced';
+
+/** What a server offers under a tool's name now; `pin` null: nothing that could be approved. */
+export interface ToolOffer {
+  readonly pin: string | null;
+  readonly description: string;
+  readonly inputSchema: Json;
+}
 
 /** One admitted request. */
 export interface Invocation<Spec extends ToolSpec = ToolSpec> {

@@ -13,9 +13,15 @@ export type Exchange =
       readonly kind: 'answered';
       readonly status: number;
       readonly text: string;
+      readonly retryAfter: string | undefined;
     }
   /** The status is known, the body was larger than allowed or broke off. */
-  | { readonly kind: 'cut'; readonly status: number; readonly why: 'too_large' | 'broken' | 'encoding' }
+  | {
+      readonly kind: 'cut';
+      readonly status: number;
+      readonly why: 'too_large' | 'broken' | 'encoding';
+      readonly retryAfter: string | undefined;
+    }
   | { readonly kind: 'not_sent'; readonly why: NotSentWhy }
   | { readonly kind: 'unknown'; readonly why: string };
 
@@ -134,8 +140,9 @@ export function whenConnected(socket: Socket, ready: () => void): void {
 async function readAnswer(incoming: http.IncomingMessage, bytesMax: number): Promise<Exchange> {
   const status = incoming.statusCode ?? 0;
   const body = await bodyOf(incoming, incoming.headers['content-encoding'], bytesMax);
-  if (typeof body === 'string') return { kind: 'cut', status, why: body };
-  return { kind: 'answered', status, text: body.toString('utf8') };
+  const retryAfter = incoming.headers['retry-after'];
+  if (typeof body === 'string') return { kind: 'cut', status, why: body, retryAfter };
+  return { kind: 'answered', status, text: body.toString('utf8'), retryAfter };
 }
 
 function reasonOf(error: Error, signal: AbortSignal): NotSentWhy {

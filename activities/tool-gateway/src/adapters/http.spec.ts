@@ -11,7 +11,7 @@ import type { Lease } from '@bulkhead/secret-broker/line';
 import { refusal } from './adapter.js';
 import type { Invocation } from './adapter.js';
 import { createEgress } from './egress.js';
-import { createHttpAdapter } from './http.js';
+import { createHttpAdapter, pauseOf } from './http.js';
 import { createHttpTransport } from './http-transport.js';
 
 const open: (Server | TcpServer)[] = [];
@@ -129,18 +129,50 @@ describe('HTTP adapter', () => {
   });
 });
 
+describe('a pause that a tool asks for', () => {
+  const now = Date.parse('2026-11-24T12:00:00Z');
+  it.each([
+    ['7', 7_000],
+    ['0', 0],
+    ['Tue, 24 Nov 2026 12:00:30 GMT', 30_000],
+    ['Tue, 24 Nov 2026 11:00:00 GMT', 0],
+    ['soon', undefined],
+    ['-5', undefined],
+    [undefined, undefined],
+  ])('Retry-After %j', (text, expected) => {
+    expect(pauseOf(text, now)).toBe(expected);
+  });
+
+  it('429 always asks, 503 only when it says how long', async () => {
+    const asks = async (status: number, headers: Record<string, string>): Promise<unknown> => {
+      const port = await serve((_, response) => response.writeHead(status, headers).end());
+      return adapter(call(port));
+    };
+    expect(await asks(429, { 'retry-after': '3' })).toMatchObject({
+      asksForPause: true,
+      retryAfterMs: 3_000,
+    });
+    expect(await asks(429, {})).toMatchObject({ asksForPause: true });
+    expect(await asks(503, { 'retry-after': '3' })).toMatchObject({
+      asksForPause: true,
+      retryAfterMs: 3_000,
+    });
+    expect(await asks(503, {})).toMatchObject({ asksForPause: false });
+  });
+});
+
 describe('how a request can end', () => {
   it('nobody listens: not sent', async () => {
     const port = await serve(() => undefined);
     open.splice(0).forEach((server) => server.close());
-    expect(await adapter(call(port))).toMatchObject({ kind: 'not_sent', refusal: 'provider_unavailable' });
+    expect(await adapter(call(port))).toMatchObject({ kind: 'not_sent', refusal: 'unreachable' });
   });
 
   it('the name does not resolve: not sent', async () => {
     const url = new URL('http://no-such-host.invalid/');
     expect(await adapter(call(1, { url }))).toMatchObject({
       kind: 'not_sent',
-      refusal: 'provider_unavailable',
+      refusal: 'unreachable',
     });
   });
 

@@ -53,10 +53,13 @@ export function classifyHttp(answer: Exchange, idempotency: HttpTool['idempotenc
     return { kind: 'unknown', message: `The tool gave no answer (${answer.why}).` };
   const { status } = answer;
   if (status === 429 || status === 503) {
+    const retryAfterMs = pauseOf(answer.retryAfter);
     return {
       kind: 'answered',
       outcome: 'provider_unavailable',
       message: `The tool is not available (HTTP ${status}).`,
+      asksForPause: status === 429 || retryAfterMs !== undefined,
+      retryAfterMs,
     };
   }
   // a proxy that lost its upstream cannot say whether the upstream acted
@@ -89,7 +92,7 @@ export function notSent(why: NotSentWhy): Ending {
         message: 'The destination is inside a private network and this installation does not allow it.',
       };
     case 'connect':
-      return { kind: 'not_sent', refusal: 'provider_unavailable', message: 'The tool cannot be reached.' };
+      return { kind: 'not_sent', refusal: 'unreachable', message: 'The tool cannot be reached.' };
     case 'aborted':
       return {
         kind: 'not_sent',
@@ -99,6 +102,15 @@ export function notSent(why: NotSentWhy): Ending {
     case 'not_mine':
       return { kind: 'not_sent', refusal: 'host_fenced', message: 'This host may no longer act.' };
   }
+}
+
+/** `Retry-After` in milliseconds: seconds or a date; undefined when it is neither. */
+export function pauseOf(retryAfter: string | undefined, nowMs = Date.now()): number | undefined {
+  if (retryAfter === undefined) return undefined;
+  if (/^\d{1,9}$/.test(retryAfter)) return Number(retryAfter) * 1_000;
+  // what Date.parse makes of `-5` is a year
+  const date = retryAfter.endsWith('GMT') ? Date.parse(retryAfter) : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs);
 }
 
 /** undefined: not JSON, which has no undefined. */

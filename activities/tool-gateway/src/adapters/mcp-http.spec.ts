@@ -41,6 +41,10 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  for (const tool of ['add', 'flood', 'die']) {
+    const refused = await call(tool);
+    if (refused.kind === 'not_sent' && refused.offer?.pin) pins.set(tool, refused.offer.pin);
+  }
 });
 afterAll(async () => {
   server.closeAllConnections();
@@ -49,10 +53,13 @@ afterAll(async () => {
 
 const pool = createMcpPool({ dataDir: '/nonexistent', path: '', servers: {} });
 const adapter = createMcpAdapter(pool, createEgress({ allow: ['127.0.0.0/8'] }));
-const call = (tool: string, args: object = {}, over: object = {}) =>
+/** What an admin approved: the tool as the server lists it at the start. */
+const pins = new Map<string, string>();
+const call = (tool: string, args: object = {}, over: object = {}, pin = pins.get(tool)) =>
   adapter({
     tenantId: tenantId('acme'),
     spec: McpToolSpec.parse({
+      ...(pin === undefined ? {} : { pin }),
       description: 'x',
       inputSchema: {},
       effect: 'write',
@@ -76,8 +83,16 @@ describe('MCP over streamable HTTP', () => {
     expect(JSON.stringify(await call('add', { a: 19, b: 23 }))).toContain('42');
   });
 
+  it('calls nothing that nobody approved, and says what is offered', async () => {
+    const refused = { kind: 'not_sent', refusal: 'denied' };
+    expect(await call('add', { a: 1, b: 2 }, {}, '0'.repeat(64))).toMatchObject({
+      ...refused,
+      offer: { pin: pins.get('add'), inputSchema: { type: 'object' } },
+    });
+    expect(await call('no_such_tool')).toMatchObject({ ...refused, offer: { pin: null } });
+  });
+
   it('takes a refusal of the server as an answer', async () => {
-    expect(await call('no_such_tool')).toMatchObject({ kind: 'answered', outcome: 'tool_failed' });
     expect(await call('add', { a: 'one' })).toMatchObject({ kind: 'answered', outcome: 'tool_failed' });
   });
 

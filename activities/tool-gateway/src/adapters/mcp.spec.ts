@@ -119,7 +119,7 @@ describe('MCP adapter with a server that we did not write', () => {
     for (const server of ['missing', 'unheard-of', 'constructor']) {
       expect(await call(ACME, server, 'x')).toMatchObject({
         kind: 'not_sent',
-        refusal: 'provider_unavailable',
+        refusal: 'unreachable',
       });
     }
   });

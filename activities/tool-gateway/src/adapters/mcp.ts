@@ -11,9 +11,14 @@ import { ForbiddenAddress } from './egress.js';
 import type { Egress } from './egress.js';
 import { createGuardedFetch } from './guarded-fetch.js';
 import { notSent } from './http.js';
+import { offerOf } from './mcp-pin.js';
 import { CLIENT_INFO } from './mcp-pool.js';
 import type { McpPool } from './mcp-pool.js';
 
+/** Everything that a server says before and beside the answer, per exchange. */
+const LIST_BYTES_MAX = 2 * 1_048_576;
+/** What a server may take to hear that a call or a session is over. */
+const GOODBYE_MS = 1_000;
 const TOO_LARGE = 'The answer of the tool is too large.';
 
 /** Tools of MCP servers: a stdio child of the tenant's own, or a streamable HTTP server. */
@@ -50,8 +55,9 @@ async function overHttp(
   const { url, signal } = invocation;
   if (!url) return { kind: 'not_sent', refusal: 'denied', message: 'The server has no destination.' };
   const client = new Client(CLIENT_INFO);
+  const goodbyes: Promise<unknown>[] = [];
   const transport = new StreamableHTTPClientTransport(url, {
-    fetch: boundedFetch(egress, invocation, () => flood.abort()),
+    fetch: boundedFetch(egress, invocation, goodbyes, () => flood.abort()),
     reconnectionOptions: {
       maxRetries: 0,
       initialReconnectionDelay: 1_000,
@@ -64,28 +70,46 @@ async function overHttp(
     await client.connect(transport as Transport, { signal });
     return await call(client, invocation, progress);
   } catch (error) {
-    if (flood.signal.aborted) return failed(TOO_LARGE);
-    throw error;
+    if (!flood.signal.aborted) throw error;
+    return progress.sent
+      ? failed(TOO_LARGE)
+      : { kind: 'not_sent', refusal: 'unreachable', message: TOO_LARGE };
   } finally {
+    // a call that was cancelled is told to the server before the connection goes; a session that ended as well
+    await Promise.allSettled(goodbyes);
+    const hasSession = transport.sessionId !== undefined && transport.protocolVersion !== undefined;
+    await Promise.allSettled(hasSession ? [transport.terminateSession()] : []);
     await client.close();
   }
 }
 
-/** No redirects, our credential only, and a bounded answer. */
-function boundedFetch(egress: Egress, invocation: Invocation<McpTool>, onFlood: () => void): FetchLike {
+/**
+ * No redirects, our credential only, bounded answers. The server gets no channel of its own to us: the stream that it
+ * could push requests through is not opened, and what it asks for in an answer is refused by a client without abilities.
+ */
+function boundedFetch(
+  egress: Egress,
+  invocation: Invocation<McpTool>,
+  goodbyes: Promise<unknown>[],
+  onFlood: () => void,
+): FetchLike {
   const { spec, signal, stillMine } = invocation;
   const guarded = createGuardedFetch(egress, stillMine);
-  return async (input, init) => {
-    const headers = new Headers(init?.headers);
+  return async (input, init = {}) => {
+    if (init.method === 'GET') return new Response(null, { status: 405 });
+    const headers = new Headers(init.headers);
     for (const [name, value] of Object.entries(credentialHeader(invocation))) headers.set(name, value);
-    const signals = init?.signal ? [signal, init.signal] : [signal];
-    const response = await guarded(input, {
-      ...init,
-      headers,
-      signal: AbortSignal.any(signals),
-    });
+    const body = typeof init.body === 'string' ? init.body : '';
+    if (init.method === 'DELETE' || body.includes('"method":"notifications/cancelled"')) {
+      const goodbye = guarded(input, { ...init, headers, signal: AbortSignal.timeout(GOODBYE_MS) });
+      goodbyes.push(goodbye);
+      return goodbye;
+    }
+    const signals = init.signal ? [signal, init.signal] : [signal];
+    const response = await guarded(input, { ...init, headers, signal: AbortSignal.any(signals) });
     if (!response.body) return response;
-    let left = spec.answerBytesMax * 2; // JSON-RPC and event framing around the answer itself
+    // JSON-RPC and event framing around the answer itself; a list of tools has a bound of its own
+    let left = body.includes('"method":"tools/call"') ? spec.answerBytesMax * 2 : LIST_BYTES_MAX;
     const bounded = response.body.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({
         transform(chunk, controller) {
@@ -109,12 +133,29 @@ async function call(
   const refused = refusal(invocation);
   if (refused) return refused;
   const { spec, args, signal } = invocation;
+  const changed = await changeOf(client, invocation);
+  if (changed) return changed;
   progress.sent = true;
   const result = await client.callTool({ name: spec.tool, arguments: { ...args } }, undefined, {
     signal,
     timeout: spec.timeoutMs,
   });
   return classifyMcpResult(result, spec.answerBytesMax);
+}
+
+/**
+ * Why the tool may not be called although it was declared: the server offers something else than was approved, or
+ * nobody has approved what this server offers. A child of our own that the operator configured needs no pin.
+ */
+async function changeOf(client: Client, { spec, signal }: Invocation<McpTool>): Promise<Ending | undefined> {
+  if (spec.pin === undefined && 'stdio' in spec.server) return undefined;
+  const offer = await offerOf(client, spec.tool, signal);
+  if (offer.pin !== null && offer.pin === spec.pin) return undefined;
+  const message =
+    spec.pin === undefined
+      ? 'Nobody has approved what the MCP server offers under this name; an admin has to.'
+      : 'The MCP server offers something else than was approved; the tool is off until an admin approves it.';
+  return { kind: 'not_sent', refusal: 'denied', message, offer };
 }
 
 /** The one place where an MCP result gets its meaning. */
@@ -135,7 +176,7 @@ export function classifyMcpError(error: unknown, sent: boolean): Ending {
   if (!sent) {
     return {
       kind: 'not_sent',
-      refusal: 'provider_unavailable',
+      refusal: 'unreachable',
       message: 'The MCP server cannot be reached.',
     };
   }

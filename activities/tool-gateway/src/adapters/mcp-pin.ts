@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { canonicalJson, depthExceeds } from '@bulkhead/contract';
+import type { Json } from '@bulkhead/contract';
+import type { ToolOffer } from './adapter.js';
+
+const PAGES_MAX = 20;
+const TOOLS_MAX = 1_000;
+const DESCRIPTION_MAX = 2_000;
+const SCHEMA_BYTES_MAX = 65_536;
+const DEPTH_MAX = 32;
+
+/** One tool as a server lists it. */
+export interface ListedTool {
+  readonly name: string;
+  readonly title?: string | undefined;
+  readonly description?: string | undefined;
+  readonly inputSchema: object;
+  readonly outputSchema?: object | undefined;
+  readonly annotations?: object | undefined;
+}
+
+/** All that a model or a person is told about a tool: whoever approved it approved this, to the letter. */
+export function pinOf({
+  name,
+  title,
+  description,
+  inputSchema,
+  outputSchema,
+  annotations,
+}: ListedTool): string {
+  const told = {
+    name,
+    title: title ?? null,
+    description: description ?? null,
+    inputSchema,
+    outputSchema: outputSchema ?? null,
+    annotations: annotations ?? null,
+  };
+  return createHash('sha256')
+    .update(canonicalJson(told as Json))
+    .digest('hex');
+}
+
+/**
+ * What the server offers under this name now. A name that is listed twice is offered by nobody: one of the two would
+ * stand in for the other.
+ * @throws Error when the server does not list its tools within the bounds.
+ */
+export async function offerOf(client: Client, name: string, signal: AbortSignal): Promise<ToolOffer> {
+  const found: ListedTool[] = [];
+  let cursor: string | undefined;
+  let listed = 0;
+  for (let page = 0; page < PAGES_MAX; page += 1) {
+    const answer = await client.listTools(cursor === undefined ? {} : { cursor }, { signal });
+    listed += answer.tools.length;
+    if (listed > TOOLS_MAX) throw new Error('the server lists too many tools');
+    found.push(...answer.tools.filter((tool) => tool.name === name));
+    cursor = answer.nextCursor;
+    if (cursor === undefined) return asOffer(found);
+  }
+  throw new Error('the list of tools does not end');
+}
+
+const NONE: ToolOffer = { pin: null, description: '', inputSchema: {} };
+
+function asOffer(found: readonly ListedTool[]): ToolOffer {
+  const [tool] = found;
+  if (!tool || found.length > 1) return NONE;
+  const { description = '', inputSchema } = tool;
+  // what is too large to be shown to a person cannot be approved
+  const fits = !depthExceeds(tool as unknown as Json, DEPTH_MAX) && sizeOf(tool) <= SCHEMA_BYTES_MAX;
+  if (!fits) return NONE;
+  return {
+    pin: pinOf(tool),
+    description: description.slice(0, DESCRIPTION_MAX),
+    inputSchema: inputSchema as Json,
+  };
+}
+
+const sizeOf = (tool: ListedTool): number => Buffer.byteLength(JSON.stringify(tool));
