@@ -66,6 +66,7 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Mutation.resetRun(idempotencyKey)': 'free',
   'Query.members(after)': 'member',
   'Query.apiKeys(after)': 'key',
+  'Query.audit(after)': 'free',
   'Mutation.inviteMember(input.workspaceId)': 'workspace',
   'Mutation.revokeInvitation(id)': 'invitation',
   'Mutation.changeRole(input.memberId)': 'member',

@@ -2,6 +2,9 @@ import { placementOf } from '@bulkhead/contract';
 import type { Json, RunId } from '@bulkhead/contract';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 
+export { listAudit } from './audit.js';
+export type { AuditEntry } from './audit.js';
+
 export interface JournalEntry {
   /** Place in the tenant's hash chain; undefined until it is sealed, usually within a second. */
   readonly seq: number | undefined;

@@ -4,6 +4,7 @@ import { APP_FILTER, APP_GUARD, DiscoveryModule } from '@nestjs/core';
 import { GraphQLModule } from '@nestjs/graphql';
 import { ApprovalModule } from './approvals/approval.module.js';
 import { AccessFeed } from './auth/access-feed.js';
+import { AuditModule } from './audit/audit.module.js';
 import { AUTHENTICATE } from './auth/auth.tokens.js';
 import { createAuthenticator } from './auth/authenticator.js';
 import { PermissionCheck } from './auth/permission-check.js';
@@ -30,6 +31,7 @@ const FEATURES: readonly Type[] = [
   TenantModule,
   WorkspaceModule,
   MemberModule,
+  AuditModule,
   KeyModule,
   LifecycleModule,
   RunModule,

@@ -5,6 +5,7 @@ import { isObjectType, lexicographicSortSchema, printSchema } from 'graphql';
 import type { GraphQLSchema } from 'graphql';
 import { expect, it } from 'vitest';
 import { ApprovalResolver } from '../approvals/approval.resolver.js';
+import { AuditResolver } from '../audit/audit.resolver.js';
 import { KeyResolver } from '../keys/key.resolver.js';
 import { MemberResolver } from '../members/member.resolver.js';
 import { ControlResolver } from '../control/control.resolver.js';
@@ -18,6 +19,7 @@ import { WorkspaceResolver } from '../workspaces/workspace.resolver.js';
 
 const RESOLVERS = [
   ApprovalResolver,
+  AuditResolver,
   KeyResolver,
   MemberResolver,
   ControlResolver,
