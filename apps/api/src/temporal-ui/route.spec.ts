@@ -18,7 +18,7 @@ describe('what of Temporal UI passes', () => {
     ['/temporal/api/v1/namespaces?pageSize=100', 'namespaces'],
     ['/temporal/api/v1/namespaces/tnt-acme', 'tenant'],
     ['/temporal/api/v1/namespaces/tnt-acme/workflows?query=%60WorkflowId%60%3D%22x%22', 'tenant'],
-    ['/temporal/api/v1/namespaces/tnt-acme/workflows/acme.run.01%2F0.1/runs/x/events', 'tenant'],
+    ['/temporal/api/v1/namespaces/tnt-acme/workflows/acme.run.01%2F0.1/history', 'tenant'],
   ])('%s: %s', (target, expected) => {
     expect(kind(target)).toBe(expected);
   });
@@ -41,6 +41,8 @@ describe('what of Temporal UI passes', () => {
     ['the API under another case', '/temporal/API/v1/namespaces/tnt-globex/workflows'],
     ['an unknown read of the system', '/temporal/api/v1/cluster/search-attributes'],
     ['all clusters', '/temporal/api/v1/clusters'],
+    ['a read that nobody decided on', '/temporal/api/v1/namespaces/tnt-acme/novelties'],
+    ['a read below one that passes', '/temporal/api/v1/namespaces/tnt-acme/workflows/x/history/y'],
     ['another version', '/temporal/api/v2/namespaces/tnt-acme'],
     ['the sign-in of the UI server', '/temporal/auth/sso'],
     ['outside', '/graphql'],

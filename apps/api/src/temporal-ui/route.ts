@@ -1,10 +1,12 @@
+import { isOneOf, NAMESPACE_READS, OPERATOR_READS, SYSTEM_READS } from './reads.js';
+
 /** Which requests of Temporal UI pass, and with whose token. The only fence when the server checks no tokens. */
 export type UiRoute =
   /** Files of the UI itself and its settings: no token. */
   | { readonly kind: 'asset'; readonly path: string }
   /** A read inside the person's own namespace: that tenant's read token. */
   | { readonly kind: 'tenant'; readonly path: string }
-  /** Facts about the cluster without any tenant in them: the system's read token. */
+  /** Facts about the cluster without any tenant in them, and all that operators read: the system's read token. */
   | { readonly kind: 'system'; readonly path: string }
   /** The list of namespaces, answered with the person's own. */
   | { readonly kind: 'namespaces'; readonly path: string }
@@ -12,13 +14,12 @@ export type UiRoute =
 
 const BASE = '/temporal';
 const REFUSED: UiRoute = { kind: 'refused' };
-const SYSTEM_READS = new Set(['cluster-info', 'cluster', 'system-info']);
 
 /**
  * Decides by the raw target of the request, exactly as it would be sent on. Another tenant's namespace gets the same
- * answer as one that does not exist.
+ * answer as one that does not exist. `ownNamespace` is undefined for operators of the platform, who may read all of them.
  */
-export function routeOf(target: string, ownNamespace: string): UiRoute {
+export function routeOf(target: string, ownNamespace: string | undefined): UiRoute {
   const [path = '', query = ''] = splitOnce(target, '?');
   const segments = path.slice(BASE.length).split('/').slice(1);
   if (!path.startsWith(`${BASE}/`) && path !== BASE) return REFUSED;
@@ -27,25 +28,30 @@ export function routeOf(target: string, ownNamespace: string): UiRoute {
   // a server may decode once more or cut a parameter off: what then begins with these names is no file either
   const name = first.split(/[/;]/)[0];
   if (name !== 'api' && name !== 'auth') return { kind: 'asset', path: target };
-  if (segments[0] !== 'api') return REFUSED;
-  return apiRoute(segments.slice(1), path, query, ownNamespace);
+  const [api, version, ...rest] = segments;
+  if (api !== 'api' || version !== 'v1') return REFUSED;
+  const asked = query === '' ? path : `${path}?${query}`;
+  if (isOneOf(['settings'], rest)) return { kind: 'asset', path };
+  if (isOneOf(SYSTEM_READS, rest)) return { kind: 'system', path };
+  return ownNamespace === undefined ? ofOperator(rest, asked) : ofTenant(rest, path, asked, ownNamespace);
 }
 
-function apiRoute(segments: readonly string[], path: string, query: string, ownNamespace: string): UiRoute {
-  const [version, resource, namespace, ...rest] = segments;
-  if (version !== 'v1' || resource === undefined) return REFUSED;
-  if (segments.length === 2) {
-    if (resource === 'settings') return { kind: 'asset', path };
-    if (SYSTEM_READS.has(resource)) return { kind: 'system', path };
-    // instead of filtering a list of all tenants, only the own one is read
-    if (resource === 'namespaces')
-      return { kind: 'namespaces', path: `${BASE}/api/v1/namespaces/${ownNamespace}` };
-    return REFUSED;
-  }
-  if (resource !== 'namespaces' || namespace !== ownNamespace) return REFUSED;
+function ofOperator(rest: readonly string[], asked: string): UiRoute {
+  const [resource, , ...read] = rest;
+  const isNamespace = resource === 'namespaces' && (rest.length === 2 || isOneOf(NAMESPACE_READS, read));
+  return isNamespace || isOneOf(OPERATOR_READS, rest) ? { kind: 'system', path: asked } : REFUSED;
+}
+
+function ofTenant(rest: readonly string[], path: string, asked: string, ownNamespace: string): UiRoute {
+  const [resource, namespace, ...read] = rest;
+  if (resource !== 'namespaces') return REFUSED;
+  // instead of filtering a list of all tenants, only the own one is read
+  if (namespace === undefined)
+    return { kind: 'namespaces', path: `${BASE}/api/v1/namespaces/${ownNamespace}` };
+  if (namespace !== ownNamespace) return REFUSED;
   // describing a namespace also takes ?id=, which could name another: no query there
-  if (rest.length === 0) return { kind: 'tenant', path };
-  return { kind: 'tenant', path: query === '' ? path : `${path}?${query}` };
+  if (read.length === 0) return { kind: 'tenant', path };
+  return isOneOf(NAMESPACE_READS, read) ? { kind: 'tenant', path: asked } : REFUSED;
 }
 
 /**

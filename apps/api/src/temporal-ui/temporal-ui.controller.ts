@@ -16,7 +16,10 @@ import type { UiRoute } from './route.js';
 
 type Passed = Exclude<UiRoute, { kind: 'refused' }>;
 
-/** Temporal UI behind our own door: read only, and each person sees their own tenant's namespace. */
+/**
+ * Temporal UI behind our own door: read only, and each person sees their own tenant's namespace, operators of the platform
+ * all of them.
+ */
 @Controller()
 export class TemporalUiController {
   constructor(
@@ -30,25 +33,27 @@ export class TemporalUiController {
     if (base === undefined) return sendPage(reply, 404, 'This installation has no Temporal UI.');
     const viewer = await findSession(this.deps.control, sessionToken(request.headers.cookie) ?? '');
     if (!viewer) return sendPage(reply, 401, 'You are not signed in.');
-    if (viewer.kind === 'platform') return sendPage(reply, 403, 'Operators see no namespaces here yet.');
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return refuse(reply, 405, 'This UI is read only.');
 
-    const route = routeOf(request.raw.url ?? '', placementOf(viewer.tenantId).namespace);
+    const tenantId = viewer.kind === 'member' ? viewer.tenantId : undefined;
+    const route = routeOf(request.raw.url ?? '', tenantId && placementOf(tenantId).namespace);
     if (route.kind === 'refused') return refuse(reply, 404, 'There is no such thing, or you may not see it.');
     const answer = await forward({
       base,
       method: request.method,
       path: route.path,
       headers: route.kind === 'namespaces' ? { accept: 'application/json' } : request.headers,
-      token: await this.tokenFor(route, viewer.tenantId),
+      token: await this.tokenFor(route, tenantId),
     });
     return route.kind === 'namespaces' ? sendOwnNamespace(reply, answer) : pass(reply, answer);
   }
 
-  private async tokenFor(route: Passed, tenantId: TenantId): Promise<string | undefined> {
+  private async tokenFor(route: Passed, tenantId: TenantId | undefined): Promise<string | undefined> {
     if (route.kind === 'asset') return undefined;
-    return route.kind === 'system' ? this.deps.readTokens.system() : this.deps.readTokens.tenant(tenantId);
+    if (route.kind === 'system') return this.deps.readTokens.system();
+    if (tenantId === undefined) throw new TypeError('a route of a tenant for nobody of one');
+    return this.deps.readTokens.tenant(tenantId);
   }
 }
 
