@@ -1,5 +1,6 @@
+import { defaultPayloadConverter } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { SIGNALS, tenantId as parseTenantId } from '@bulkhead/contract';
+import { placementOf, SIGNALS, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import { listJournal } from '@bulkhead/journal/admin';
 import { findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
@@ -345,6 +346,27 @@ it('attack: a signal from outside, without the run’s envelope, wakes nobody an
   );
   expect((await findRun(world.door.tenant(globex), id))?.state).toBe('approval_required');
   await ask(globex, id, { kind: 'terminate' });
+  await world.until(globex, id, 'cancelled');
+});
+
+it('attack: a run that was sent a signal which nobody can open stands still, and a reset without signals frees it', async () => {
+  const id = await waiting();
+  const { namespace } = placementOf(globex);
+  await admin().workflowService.signalWorkflowExecution({
+    namespace,
+    workflowExecution: { workflowId: id },
+    signalName: SIGNALS.approvalDecided,
+    requestId: 'readable',
+    input: { payloads: [defaultPayloadConverter.toPayload({ approvalId: 'x' })] },
+  });
+  const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
+  await vi.waitFor(async () => {
+    const { events } = await client.workflow.getHandle(id).fetchHistory();
+    expect(events?.some((event) => event.workflowTaskFailedEventAttributes)).toBe(true);
+  }, 15_000);
+  await ask(globex, id, { kind: 'reset', point: { to: 'last' }, dropSignals: true });
+  // it hears again
+  await ask(globex, id, { kind: 'cancel' });
   await world.until(globex, id, 'cancelled');
 });
 

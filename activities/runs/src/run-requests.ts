@@ -18,7 +18,8 @@ export type ResetPoint =
 /** What a person may ask of a run. */
 export type RunAction =
   | { readonly kind: 'cancel' | 'terminate' }
-  | { readonly kind: 'reset'; readonly point: ResetPoint }
+  /** `dropSignals`: without the signals that came after the point, as when one of them cannot be opened. */
+  | { readonly kind: 'reset'; readonly point: ResetPoint; readonly dropSignals?: boolean }
   /** `name` is one of PERSON_SIGNALS of the run's workflow; `argument` any JSON of at most 16 KiB, or nothing. */
   | { readonly kind: 'signal'; readonly name: string; readonly argument?: Json | undefined };
 
@@ -105,7 +106,10 @@ interface Parts {
 
 async function partsOf(db: TenantDb, id: string, action: RunAction, seal: SealArguments): Promise<Parts> {
   if (action.kind !== 'signal') {
-    const detail: Json = action.kind === 'reset' ? { ...action.point } : {};
+    const detail: Json =
+      action.kind === 'reset'
+        ? { ...action.point, ...(action.dropSignals ? { dropSignals: true } : {}) }
+        : {};
     return { digest: digestOf(canonicalJson(detail)), detail, shown: detail };
   }
   const { tenantId } = db;

@@ -2,7 +2,7 @@ import { BulkheadError, sealedPayloadOf } from '@bulkhead/contract';
 import type { Json, RunId, SealedPayload, TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import { NotStartedYet } from './not-started.js';
-import { createRequestDelivery } from './request-delivery.js';
+import { createRequestDelivery, REQUEST_KINDS } from './request-delivery.js';
 import type { RequestKind } from './request-delivery.js';
 import type { ControlLog, RunControlInTemporal, RunRef, RunsInTemporal, RunStart } from './temporal-port.js';
 
@@ -24,6 +24,15 @@ interface OutboxRow {
 }
 
 /**
+ * An order that a person gave for this run, or its start, stands before this one: a cancel that overtook the reset
+ * before it would end the execution that the reset replaces. What only wakes waits for nothing.
+ */
+const WAITS = `
+  o.payload ? 'request' AND EXISTS (SELECT FROM outbox e
+    WHERE e.tenant_id = o.tenant_id AND e.run_id = o.run_id AND e.id < o.id AND e.delivered_at IS NULL
+      AND (e.kind = 'start' OR (e.payload ? 'request' AND e.kind IN ('${REQUEST_KINDS.join("', '")}'))))`;
+
+/**
  * Takes what is due, at most 8 entries of a tenant and 64 in all, so that one tenant's backlog delays nobody. A claim
  * is a lease: a dispatcher that dies gives its entries back after 10 s, and delivering twice does no harm.
  */
@@ -32,7 +41,7 @@ const CLAIM = `
     SELECT x.tenant_id, x.id FROM (
       SELECT o.tenant_id, o.id, row_number() OVER (PARTITION BY o.tenant_id ORDER BY o.id) AS place
         FROM outbox o JOIN tenants t ON t.id = o.tenant_id AND t.status = 'active'
-       WHERE o.delivered_at IS NULL AND o.due_at <= now()
+       WHERE o.delivered_at IS NULL AND o.due_at <= now() AND NOT (${WAITS})
     ) x WHERE x.place <= 8 ORDER BY x.place, x.id LIMIT 64
   ), claimed AS (
     SELECT o.tenant_id, o.id FROM outbox o JOIN due USING (tenant_id, id)

@@ -23,9 +23,10 @@ const DONE = `
   )
   SELECT pg_notify('bulkhead_runs', json_build_array(json_build_object('tenantId', tenant_id, 'runId', run_id))::text) FROM done`;
 
-const ResetPointSchema = z.discriminatedUnion('to', [
-  z.object({ to: z.enum(['first', 'last']) }),
-  z.object({ to: z.literal('event'), eventId: z.int().positive() }),
+const dropSignals = z.boolean().default(false);
+const ResetSchema = z.discriminatedUnion('to', [
+  z.object({ to: z.enum(['first', 'last']), dropSignals }),
+  z.object({ to: z.literal('event'), eventId: z.int().positive(), dropSignals }),
 ]);
 
 const SignalSchema = z.object({ name: z.string(), args: z.array(z.unknown()).max(1) });
@@ -75,7 +76,7 @@ export function createRequestDelivery(deps: {
         return answer === 'gone' ? 'gone' : {};
       }
       case 'reset': {
-        const answer = await temporal.reset(run, requestId, ResetPointSchema.parse(detail));
+        const answer = await temporal.reset(run, requestId, ResetSchema.parse(detail));
         return answer.kind === 'refused'
           ? { failure: answer.message }
           : { temporalRunId: answer.temporalRunId };

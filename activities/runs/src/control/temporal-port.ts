@@ -62,7 +62,7 @@ export interface RunControlInTemporal {
   reset(
     run: RunRef,
     requestId: string,
-    point: ResetPoint,
+    point: ResetPoint & { readonly dropSignals: boolean },
   ): Promise<
     | { readonly kind: 'reset'; readonly temporalRunId: string }
     | { readonly kind: 'refused'; readonly message: string }

@@ -116,13 +116,20 @@ export class RunControlResolver {
     @Args('to', { type: () => ResetPointEnum }) to: ResetTo,
     @Args('eventId', { type: () => Int, nullable: true }, new SchemaPipe('eventId', EventId))
     eventId: number | null,
+    @Args('dropSignals', {
+      type: () => Boolean,
+      defaultValue: false,
+      description:
+        'Leave out the signals that came after that point, as a run needs that was sent one which cannot be opened.',
+    })
+    dropSignals: boolean,
     @Key() idempotencyKey: string | null,
   ): Promise<Run> {
     const point = resetPointOf(to, eventId ?? undefined);
     return this.control.ask(
       principal,
       id,
-      { kind: 'reset', point },
+      { kind: 'reset', point, dropSignals },
       { reason, idempotencyKey: idempotencyKey ?? undefined },
     );
   }

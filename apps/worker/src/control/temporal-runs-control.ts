@@ -10,6 +10,8 @@ const REQUEST_MS_MAX = 5_000;
 /** Pages of a history that are read to find a workflow task: together Temporal's own limit of 51,200 events. */
 const PAGES_MAX = 60;
 const PAGE_EVENTS = 1_000;
+/** RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL */
+const SIGNALS_EXCLUDED = 1;
 /** gRPC codes of answers that will not change by asking again. */
 const INVALID_ARGUMENT = 3;
 const NOT_FOUND = 5;
@@ -78,6 +80,7 @@ export function createRunControlInTemporal(connection: Connection): RunControlIn
             ...asked(requestId),
             workflowTaskFinishEventId: eventId as EventId,
             requestId,
+            resetReapplyExcludeTypes: point.dropSignals ? [SIGNALS_EXCLUDED] : [],
           }),
         );
         return { kind: 'reset', temporalRunId: runId };
