@@ -1,6 +1,7 @@
 import { BulkheadError, toolId as asToolId } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
+import { Prisma } from '@bulkhead/prisma/tenant';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { keepVersion, notFound, record } from './registry.js';
 import type { ChangedBy } from './registry.js';
@@ -40,8 +41,7 @@ export async function approveOffer(
     await keepVersion(tx, tenantId, asToolId(id), version, approved, by);
     await tx.tool.update({
       where: { tenantId_id: { tenantId, id } },
-      // JSON null stands for "nothing", which the column's own null is not writable as here
-      data: { enabled: true, disabledReason: null, offer: {} },
+      data: { enabled: true, disabledReason: null, offer: Prisma.DbNull },
     });
     await record(tx, tenantId, {
       change: 'tool_approved',

@@ -11,6 +11,11 @@ const WHO_MAY = {
   'workspace:create': ['admin'],
   'agent:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'tool:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
+  'tool:register': ['admin'],
+  'tool:update': ['admin'],
+  'tool:enable': ['admin'],
+  'tool:disable': ['admin', 'operator'],
+  'tool:approve': ['admin'],
   'run:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'run:start': ['admin', 'workflow-author', 'operator'],
   'run:cancel': ['admin', 'workflow-author', 'operator'],
@@ -46,6 +51,11 @@ export const PERMISSIONS = Object.keys(WHO_MAY) as readonly Permission[];
 /** They show or change what belongs to no single workspace. */
 export const TENANT_WIDE: readonly Permission[] = [
   'workspace:create',
+  'tool:register',
+  'tool:update',
+  'tool:enable',
+  'tool:disable',
+  'tool:approve',
   'ui:sign-in',
   'codec:decode',
   'audit:read',

@@ -1,6 +1,33 @@
-import { Field, ID, Int, ObjectType } from '@nestjs/graphql';
+import { Field, GraphQLISODateTime, ID, Int, ObjectType } from '@nestjs/graphql';
 import type { Json } from '@bulkhead/contract';
 import { JsonScalar } from '../graphql/json.scalar.js';
+
+@ObjectType('ToolHold', { description: 'Why calls of a tool are answered provider_unavailable for a while.' })
+export class ToolHoldModel {
+  @Field(() => String, {
+    description:
+      'provider_cooldown: the tool asked for a pause. circuit_open: it failed several times in a row.',
+  })
+  kind!: string;
+  @Field(() => String)
+  message!: string;
+  @Field(() => GraphQLISODateTime)
+  until!: Date;
+}
+
+@ObjectType('ToolVersion', { description: 'What a tool was.' })
+export class ToolVersionModel {
+  @Field(() => Int)
+  version!: number;
+  @Field(() => JsonScalar)
+  spec!: Json;
+  @Field(() => String, { description: 'Who declared it.' })
+  actor!: string;
+  @Field(() => String, { description: 'Why.' })
+  reason!: string;
+  @Field(() => GraphQLISODateTime)
+  at!: Date;
+}
 
 @ObjectType('Tool', { description: 'Something that agents of this tenant may be allowed to call.' })
 export class ToolModel {
@@ -10,6 +37,16 @@ export class ToolModel {
   version!: number;
   @Field(() => Boolean)
   enabled!: boolean;
+  @Field(() => String, { nullable: true, description: 'Why it is off.' })
+  disabledReason?: string | undefined;
+  @Field(() => ToolHoldModel, { nullable: true, description: 'null: calls are sent.' })
+  hold?: ToolHoldModel | undefined;
+  @Field(() => JsonScalar, {
+    nullable: true,
+    description:
+      'What its MCP server offers, when that is not what was approved: pin, description, inputSchema.',
+  })
+  offer?: Json | undefined;
   @Field(() => String)
   description!: string;
   @Field(() => String, { description: 'http, mcp or model.' })
@@ -18,6 +55,12 @@ export class ToolModel {
   effect!: string;
   @Field(() => String, { description: 'keyed, natural or none.' })
   idempotency!: string;
+  @Field(() => Boolean, { description: 'Runs on a queue of its own.' })
+  expensive!: boolean;
+  @Field(() => [String], { description: 'Classes of data that its answers hold.' })
+  dataClasses!: readonly string[];
   @Field(() => JsonScalar)
   inputSchema!: Json;
+  @Field(() => JsonScalar, { description: 'The whole declaration.' })
+  spec!: Json;
 }

@@ -1,11 +1,31 @@
 import { Inject } from '@nestjs/common';
-import { Query, Resolver } from '@nestjs/graphql';
+import { Args, ID, Mutation, Parent, Query, ResolveField, Resolver } from '@nestjs/graphql';
+import type { Json } from '@bulkhead/contract';
+import type { ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
-import type { ToolInfo as ToolInfoView } from '@bulkhead/tool-gateway/admin';
-import { ToolModel } from './tool.model.js';
+import { READ } from '../graphql/cost.js';
+import { JsonScalar } from '../graphql/json.scalar.js';
+import { SchemaPipe } from '../graphql/schema.pipe.js';
+import { RequestReason } from '../run-control/run-control.input.js';
+import { PinInput, SpecInput } from './tool.input.js';
+import { ToolModel, ToolVersionModel } from './tool.model.js';
 import { ToolService } from './tool.service.js';
+
+const Id = () => Args('id', { type: () => ID });
+const Spec = () =>
+  Args(
+    'spec',
+    { type: () => JsonScalar, description: 'The declaration; docs/tools.md has its fields.' },
+    new SchemaPipe('spec', SpecInput),
+  );
+const Reason = () =>
+  Args(
+    'reason',
+    { type: () => String, description: 'Kept with the change and journalled; 1 to 1000 characters.' },
+    new SchemaPipe('reason', RequestReason),
+  );
 
 @Resolver(() => ToolModel)
 export class ToolResolver {
@@ -15,5 +35,81 @@ export class ToolResolver {
   @Permission('tool:read')
   tools(@CurrentPrincipal() principal: Principal): Promise<readonly ToolInfoView[]> {
     return this.service.list(principal.tenantId);
+  }
+
+  @Mutation(() => ToolModel, {
+    description: 'Declares a new tool. No agent may call it before a policy rule allows that.',
+  })
+  @Permission('tool:register')
+  registerTool(
+    @CurrentPrincipal() principal: Principal,
+    @Id() id: string,
+    @Spec() spec: Json,
+    @Reason() reason: string,
+  ): Promise<ToolInfoView> {
+    return this.service.put(principal, { id, spec, reason, presence: 'absent' });
+  }
+
+  @Mutation(() => ToolModel, {
+    description:
+      'Declares a tool anew: a new version, unless it is the same. Calls decided for the old one are decided again.',
+  })
+  @Permission('tool:update')
+  updateTool(
+    @CurrentPrincipal() principal: Principal,
+    @Id() id: string,
+    @Spec() spec: Json,
+    @Reason() reason: string,
+  ): Promise<ToolInfoView> {
+    return this.service.put(principal, { id, spec, reason, presence: 'present' });
+  }
+
+  @Mutation(() => ToolModel)
+  @Permission('tool:enable')
+  enableTool(
+    @CurrentPrincipal() principal: Principal,
+    @Id() id: string,
+    @Reason() reason: string,
+  ): Promise<ToolInfoView> {
+    return this.service.setEnabled(principal, { id, reason, enabled: true });
+  }
+
+  @Mutation(() => ToolModel, { description: 'From the commit on no call of it begins.' })
+  @Permission('tool:disable')
+  disableTool(
+    @CurrentPrincipal() principal: Principal,
+    @Id() id: string,
+    @Reason() reason: string,
+  ): Promise<ToolInfoView> {
+    return this.service.setEnabled(principal, { id, reason, enabled: false });
+  }
+
+  @Mutation(() => ToolModel, {
+    description: 'Takes what the MCP server offers now as what is approved, and switches the tool on.',
+  })
+  @Permission('tool:approve')
+  approveToolOffer(
+    @CurrentPrincipal() principal: Principal,
+    @Id() id: string,
+    @Args(
+      'pin',
+      { type: () => String, description: 'Of the offer that you have seen.' },
+      new SchemaPipe('pin', PinInput),
+    )
+    pin: string,
+    @Reason() reason: string,
+  ): Promise<ToolInfoView> {
+    return this.service.approve(principal, { id, pin, reason });
+  }
+
+  @ResolveField(() => [ToolVersionModel], {
+    complexity: READ,
+    description: 'What it was, newest first; at most 100.',
+  })
+  versions(
+    @CurrentPrincipal() principal: Principal,
+    @Parent() tool: ToolInfoView,
+  ): Promise<readonly ToolVersionInfo[]> {
+    return this.service.history(principal.tenantId, tool.id);
   }
 }

@@ -1,14 +1,56 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { TenantId } from '@bulkhead/contract';
+import type { Json, TenantId } from '@bulkhead/contract';
+import { approveOffer, findTool, putTool, setToolEnabled, toolHistory } from '@bulkhead/tool-gateway/admin';
+import type { ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
+import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
-import type { ToolInfo as ToolInfoView } from '@bulkhead/tool-gateway/admin';
 import type { ApiDeps } from '../deps.js';
 
+interface Change {
+  readonly id: string;
+  readonly reason: string;
+}
+
+/** Changes of tools wait for every admit under way, so they use the door that calls do not crowd. */
 @Injectable()
 export class ToolService {
-  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'tools'>) {}
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'controlDoor' | 'tools'>) {}
 
   list(tenantId: TenantId): Promise<readonly ToolInfoView[]> {
     return this.deps.tools.list(this.deps.door.tenant(tenantId));
+  }
+
+  history(tenantId: TenantId, id: string): Promise<readonly ToolVersionInfo[]> {
+    return toolHistory(this.deps.door.tenant(tenantId), id);
+  }
+
+  /** @throws BulkheadError BAD_INPUT, NOT_FOUND, INVALID_STATE */
+  async put(
+    { tenantId, actor }: Principal,
+    { id, spec, reason, presence }: Change & { spec: Json; presence: 'absent' | 'present' },
+  ): Promise<ToolInfoView> {
+    const db = this.deps.controlDoor.tenant(tenantId);
+    await putTool(db, id, spec, { actor, reason }, presence);
+    return findTool(db, id);
+  }
+
+  /** @throws BulkheadError NOT_FOUND */
+  async setEnabled(
+    { tenantId, actor }: Principal,
+    { id, reason, enabled }: Change & { enabled: boolean },
+  ): Promise<ToolInfoView> {
+    const db = this.deps.controlDoor.tenant(tenantId);
+    await setToolEnabled(db, id, enabled, { actor, reason });
+    return findTool(db, id);
+  }
+
+  /** @throws BulkheadError NOT_FOUND, INVALID_STATE, BAD_INPUT */
+  async approve(
+    { tenantId, actor }: Principal,
+    { id, pin, reason }: Change & { pin: string },
+  ): Promise<ToolInfoView> {
+    const db = this.deps.controlDoor.tenant(tenantId);
+    await approveOffer(db, id, pin, { actor, reason });
+    return findTool(db, id);
   }
 }
