@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import WebSocket from 'ws';
+import { WebSocket } from 'ws';
 import { ACME, field, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 import { codesOf, rawHttp } from '../support/raw-http.js';
