@@ -31,6 +31,16 @@ describe('the audit of a tenant', () => {
     const globex = await api.key(GLOBEX, 'admin');
     await api.ask(globex, 'mutation { createWorkspace(input: { id: "theirs", name: "W" }) { id } }');
 
+    // ids of one, two, three and more digits: an order of texts would put 9 after 10
+    await api.database.asOwner(
+      "INSERT INTO journal_records (tenant_id, kind, body) SELECT 'acme', 'intent', '{}' FROM generate_series(1, 1200)",
+    );
+    for (const id of ['four', 'five']) {
+      await api.ask(admin, 'mutation ($id: ID!) { createWorkspace(input: { id: $id, name: "W" }) { id } }', {
+        id,
+      });
+    }
+
     const seen: string[] = [];
     let after: string | null = null;
     do {
@@ -38,7 +48,9 @@ describe('the audit of a tenant', () => {
       seen.push(...nodes.map(({ body }) => `${String(body['change'])} ${String(body['workspace'])}`));
       after = endCursor;
     } while (after !== null);
-    expect(seen.slice(0, 3)).toEqual([
+    expect(seen.slice(0, 5)).toEqual([
+      'workspace_created five',
+      'workspace_created four',
       'workspace_created three',
       'workspace_created two',
       'workspace_created one',

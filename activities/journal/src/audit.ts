@@ -12,7 +12,7 @@ export interface AuditEntry {
 }
 
 interface Row {
-  readonly id: string;
+  readonly cursor: string;
   readonly seq: string | null;
   readonly kind: string;
   readonly at: Date;
@@ -25,7 +25,7 @@ const NEWEST = '999999999999999999';
 /** The kinds stand in the text: as parameters they would hide the index that holds only these from the planner. */
 const LIST: ReadStatement = {
   name: 'list_audit',
-  text: `SELECT id::text, seq::text, kind, at, body FROM journal_records
+  text: `SELECT id::text AS cursor, seq::text, kind, at, body FROM journal_records
           WHERE tenant_id = $1 AND kind IN ('control', 'refusal') AND id < $2 ORDER BY id DESC LIMIT $3`,
 };
 
@@ -50,6 +50,6 @@ export async function listAudit(
       at,
       body,
     })),
-    endCursor: rows.length > first ? shown.at(-1)?.id : undefined,
+    endCursor: rows.length > first ? shown.at(-1)?.cursor : undefined,
   };
 }

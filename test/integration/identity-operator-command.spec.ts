@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startApi } from '../support/api.js';
+import type { Answer, TestApi } from '../support/api.js';
+
+const COMMAND = fileURLToPath(new URL('../../tools/dist/operator.js', import.meta.url));
+const ME = '{ me { role } }';
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+describe('npm run operator', () => {
+  let api: TestApi;
+  let folder: string;
+
+  beforeAll(async () => {
+    api = await startApi();
+    folder = await mkdtemp(join(tmpdir(), 'bulkhead-operator-'));
+    const { appUrl, controlUrl } = api.database;
+    const config = {
+      role: 'api',
+      database: { url: appUrl, controlUrl, poolMax: 2 },
+      temporal: { address: '127.0.0.1:1', enforcesTokens: true, tokensDir: folder },
+      keys: { master: 'unused', envelopeSigning: 'unused' },
+      api: {
+        host: '127.0.0.1',
+        port: 0,
+        graphiql: false,
+        introspection: false,
+        publicUrl: 'http://bulkhead.test',
+      },
+      log: { level: 'warn' },
+    };
+    await writeFile(join(folder, 'api.json'), JSON.stringify(config), { mode: 0o600 });
+  });
+  afterAll(async () => {
+    await api?.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const run = async (...args: string[]): Promise<Ran> => {
+    const env = { PATH: process.env['PATH'] ?? '', BULKHEAD_CONFIG: join(folder, 'api.json') };
+    try {
+      return { code: 0, ...(await promisify(execFile)(process.execPath, [COMMAND, ...args], { env })) };
+    } catch (error) {
+      return error as Ran;
+    }
+  };
+  const code = (answer: Answer): string | undefined => answer.errors?.[0]?.extensions.code;
+
+  it('makes, lists and ends operators of the platform', async () => {
+    const made = await run('key', '--name', 'on call', '--days', '90', '--json');
+    expect(made.stderr).toBe('');
+    const [{ operator, operatorKey }] = JSON.parse(made.stdout) as [
+      { operator: string; operatorKey: string },
+    ];
+    expect((await api.ask(operatorKey, ME)).data).toEqual({ me: { role: 'platform' } });
+    const listed = await run('list');
+    expect(listed.stdout).toMatch(
+      new RegExp(`^id ${operator}  name on call  kind key  createdBy command:\\w+`),
+    );
+    expect(listed.stdout).not.toContain(operatorKey.slice(13));
+    expect((await run('revoke', operator)).code).toBe(0);
+    expect(code(await api.ask(operatorKey, ME))).toBe('UNAUTHENTICATED');
+  });
+
+  it.each([
+    [['key'], 'give --name; see --help'],
+    [['key', '--name', 'x', '--days', '0'], '--days must be 1 to 3650'],
+    [['person', '--issuer', 'https://a.example', '--name', 'x'], 'give --subject; see --help'],
+    [['revoke', 'nobody'], 'There is no such thing, or you may not see it.'],
+    [['promote'], 'unknown command promote; see --help'],
+  ])('says in one line what is wrong with %j', async (args, message) => {
+    const { code: exit, stdout, stderr } = await run(...args);
+    expect({ exit, stdout, stderr }).toEqual({ exit: 1, stdout: '', stderr: `${message}\n` });
+  });
+
+  it('makes no operator of a person who is a member of a tenant, and none twice', async () => {
+    const person = [
+      'person',
+      '--issuer',
+      'https://login.example',
+      '--subject',
+      'ann',
+      '--name',
+      'Ann',
+      '--json',
+    ];
+    const first = await run(...person);
+    const [{ operator }] = JSON.parse(first.stdout) as [{ operator: string }];
+    expect((await run(...person)).stderr).toContain('is or was an operator already');
+    await api.database.asOwner('DELETE FROM platform_operators WHERE id = $1', [operator]);
+    await api.database.asOwner(
+      "INSERT INTO members (tenant_id, id, issuer, subject, role, created_by) VALUES ('acme', $1, 'i', 's', 'viewer', 'test')",
+      [operator],
+    );
+    expect((await run(...person)).stderr).toContain('is a member of a tenant');
+  });
+});
