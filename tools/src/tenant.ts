@@ -7,6 +7,7 @@ import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { loadApiConfig } from '@bulkhead/runtime/config';
 import { createKeyRing } from '@bulkhead/runtime/keys';
+import { newUlid } from '@bulkhead/runtime/ulid';
 import {
   createApiKey,
   createTenant,
@@ -16,10 +17,15 @@ import {
   rotateTenantKey,
 } from '@bulkhead/tenancy/admin';
 import type { Role } from '@bulkhead/tenancy/admin';
+import { follow, LIFECYCLE_COMMANDS, orderOf, typist } from './tenant-lifecycle.js';
 
 const HELP = `npm run tenant -- create ID --name NAME    makes a tenant and its first API key (role admin)
 npm run tenant -- key ID --role ROLE        makes another key; roles: ${ROLES.join(', ')}
 npm run tenant -- show ID
+npm run tenant -- suspend ID --reason TEXT  stops it: no new work, no effects, no Workers, its tokens revoked
+npm run tenant -- resume ID --reason TEXT   goes on exactly where it was
+npm run tenant -- offboard ID --reason TEXT [--grace-days N]    stops it and erases it after N days (0 to 90, default 30)
+npm run tenant -- reinstate ID --reason TEXT    takes an offboarding back while its days last
 npm run tenant -- rotate-key ID --reason TEXT    makes a new encryption key; what older ones sealed stays readable
 
 A new tenant may do nothing until a policy allows it; it is served within seconds while \`control\` and \`host\` run.
@@ -44,7 +50,8 @@ async function create(
   name: string | undefined,
 ): Promise<Answer> {
   if (name === undefined) throw new Misuse('give the tenant a name: --name "Acme Corporation"');
-  const { created } = await createTenant(db, keys, { name });
+  const order = { actor: typist(), reason: 'Made by command.', ulid: newUlid(Date.now()) };
+  const { created } = await createTenant(db, keys, { name, order });
   if (!created)
     throw new Misuse(
       `${db.tenantId} exists already; make another key with: npm run tenant -- key ${db.tenantId} --role admin`,
@@ -85,6 +92,25 @@ async function rotateKey(
   return { tenant: db.tenantId, active: keyId, retired, keys: String(known.length) };
 }
 
+async function lifecycle(
+  db: TenantDb,
+  kind: (typeof LIFECYCLE_COMMANDS)[number],
+  given: { readonly reason?: string | undefined; readonly 'grace-days'?: string | undefined },
+  say: (line: string) => void,
+): Promise<Answer> {
+  const reason = given.reason?.trim() ?? '';
+  if (reason === '' || reason.length > 1000)
+    throw new Misuse('say why, in 1 to 1000 characters: --reason "unpaid bills"');
+  try {
+    return await follow(db, orderOf(kind, given['grace-days']), reason, say);
+  } catch (error) {
+    if (error instanceof RangeError) throw new Misuse(error.message, { cause: error });
+    // what the API would tell the person who asked
+    if (error instanceof BulkheadError) throw new Misuse(error.publicMessage, { cause: error });
+    throw error;
+  }
+}
+
 function parseId(id: string | undefined): TenantId {
   try {
     return tenantId(id);
@@ -103,6 +129,7 @@ async function main(): Promise<void> {
       name: { type: 'string' },
       role: { type: 'string' },
       reason: { type: 'string' },
+      'grace-days': { type: 'string' },
       data: { type: 'string', default: '.data' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -122,6 +149,12 @@ async function main(): Promise<void> {
       key: () => key(db, values.role),
       show: () => show(db),
       'rotate-key': () => rotateKey(db, keyRing, values.reason),
+      ...Object.fromEntries(
+        LIFECYCLE_COMMANDS.map((kind) => [
+          kind,
+          () => lifecycle(db, kind, values, (line) => (values.json ? undefined : console.log(line))),
+        ]),
+      ),
     };
     const run = commands[command];
     if (!run) throw new Misuse(`unknown command ${command}; see --help`);
