@@ -1,68 +1,28 @@
-import { defaultPayloadConverter } from '@temporalio/common';
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
-import { placementOf, SIGNALS, tenantId as parseTenantId } from '@bulkhead/contract';
-import type { RunId, TenantId } from '@bulkhead/contract';
-import { listJournal } from '@bulkhead/journal/admin';
-import { findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
-import type { RunAction, RunRequestView } from '@bulkhead/runs/admin';
-import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
-import { createCarrierCodec, sealArgumentsWith } from '@bulkhead/runtime/codec';
-import { createTokenMinter } from '@bulkhead/runtime/tokens';
-import { makeDemoTenant } from '../support/demo-tenant.js';
-import { openHostWorld } from '../support/host-world.js';
-import type { HostWorld } from '../support/host-world.js';
-import type { RunningMain } from '../support/processes.js';
-import { resetToFirstTask } from '../support/reset.js';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { TenantId } from '@bulkhead/contract';
+import { findRun } from '@bulkhead/runs/admin';
+import { openControlledRuns } from '../support/controlled-runs.js';
+import type { ControlledRuns } from '../support/controlled-runs.js';
 
-/** Both mains as processes, the real servers, the demo's helpdesk that counts what it changed. */
 const SLOW_MS = 400;
-let world: HostWorld;
-let host: RunningMain;
+let runs: ControlledRuns;
+let world: ControlledRuns['world'];
 let acme: TenantId;
 let globex: TenantId;
-const cleanups: (() => Promise<unknown>)[] = [];
+let ask: ControlledRuns['ask'];
+let requestsOf: ControlledRuns['requestsOf'];
+let changesOf: ControlledRuns['changesOf'];
+let effectsOf: ControlledRuns['effectsOf'];
+let long: ControlledRuns['long'];
+let underWay: ControlledRuns['underWay'];
+let waiting: ControlledRuns['waiting'];
 
 beforeAll(async () => {
-  world = await openHostWorld({ delayMs: SLOW_MS });
-  host = await world.startHost();
-  acme = await makeDemoTenant(world.door, world.keyRing, world.services, { like: 'acme' });
-  globex = await makeDemoTenant(world.door, world.keyRing, world.services, { like: 'globex' });
+  runs = await openControlledRuns(SLOW_MS);
+  ({ world, acme, globex } = runs);
+  ({ ask, requestsOf, changesOf, effectsOf, long, underWay, waiting } = runs);
 });
-afterAll(async () => {
-  for (const cleanup of cleanups) await cleanup();
-  await host.stop();
-  await world.close();
-});
-
-const ask = (
-  tenant: TenantId,
-  runId: string,
-  action: RunAction,
-  idempotencyKey?: string,
-): Promise<{ created: boolean }> =>
-  requestRun(
-    world.door.tenant(tenant),
-    { runId, action, reason: 'the ticket was closed', actor: 'key:oncall00', idempotencyKey },
-    { sealArguments: sealArgumentsWith(world.keyRing) },
-  );
-const requestsOf = (tenant: TenantId, id: RunId): Promise<readonly RunRequestView[]> =>
-  listRunRequests(world.door.tenant(tenant), id);
-const changesOf = async (tenant: TenantId, id: RunId): Promise<unknown[]> =>
-  (await listJournal(world.door.tenant(tenant), id))
-    .map(({ body }) => body as { change?: string; state: string })
-    .filter(({ change }) => change !== undefined)
-    .map(({ change, state }) => `${change} ${state}`);
-const effectsOf = (id: RunId): Promise<{ state: string; outcome: string | null }[]> =>
-  world.database.asOwner('SELECT state, outcome FROM effects WHERE run_id = $1', [id]);
-const long = (): Promise<RunId> => world.accept(acme, 'long-chain', { ticketId: 'T-1001', segments: 500 });
-const underWay = async (id: RunId): Promise<void> => {
-  await vi.waitFor(async () => expect((await effectsOf(id)).length).toBeGreaterThan(0), 15_000);
-};
-const waiting = async (): Promise<RunId> => {
-  const id = await world.accept(globex, 'support-triage', { ticketId: 'T-1001' });
-  await world.until(globex, id, 'approval_required');
-  return id;
-};
+afterAll(() => runs?.close());
 
 describe('a run that people control', () => {
   it('is cancelled: the agent hears it, the effect under way is settled, and the reason is shown', async () => {
@@ -230,146 +190,6 @@ describe('a run that people control', () => {
   });
 });
 
-describe('an order that is delivered twice, as after a crash of the control process between deed and note,', () => {
-  const again = async (id: RunId, kind: string): Promise<void> => {
-    await world.database.asOwner('UPDATE run_requests SET done_at = NULL WHERE run_id = $1 AND kind = $2', [
-      id,
-      kind,
-    ]);
-    await world.database.asOwner(
-      'UPDATE outbox SET delivered_at = NULL, due_at = now() WHERE run_id = $1 AND kind = $2',
-      [id, kind],
-    );
-  };
-  const done = (tenant: TenantId, id: RunId): Promise<void> =>
-    vi.waitFor(
-      async () => expect(await requestsOf(tenant, id)).toMatchObject([{ doneAt: expect.any(Date) as Date }]),
-      10_000,
-    );
-  const eventsOf = async (id: RunId): Promise<string[]> => {
-    const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
-    const { events } = await client.workflow.getHandle(id).fetchHistory();
-    return (events ?? []).flatMap(
-      (event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? [],
-    );
-  };
-
-  it('resets a run once', async () => {
-    const id = await waiting();
-    const executions = async (): Promise<unknown[]> =>
-      world.database.asOwner('SELECT temporal_run_id FROM run_requests WHERE run_id = $1', [id]);
-    await ask(globex, id, { kind: 'reset', point: { to: 'first' } });
-    await done(globex, id);
-    const first = await executions();
-    await again(id, 'reset');
-    await done(globex, id);
-    expect(await executions()).toEqual(first);
-    await ask(globex, id, { kind: 'terminate' });
-    await world.until(globex, id, 'cancelled');
-  });
-
-  it('signals it once', async () => {
-    const id = await world.accept(globex, 'long-chain', { ticketId: 'T-1001', segments: 2 });
-    await world.until(globex, id, 'approval_required');
-    await ask(globex, id, { kind: 'signal', name: 'enough' }, 'k');
-    await done(globex, id);
-    await again(id, 'signal');
-    await done(globex, id);
-    expect(await eventsOf(id)).toEqual(['enough']);
-    await ask(globex, id, { kind: 'terminate' });
-    await world.until(globex, id, 'cancelled');
-  });
-});
-
-describe('what is done to a run from outside', () => {
-  it.each(['terminate', 'cancel'] as const)('%s is noticed, shown and journalled', async (kind) => {
-    const id = await waiting();
-    const handle = openTenantClient(admin(), globex, {
-      codec: createCarrierCodec(globex),
-    }).workflow.getHandle(id);
-    await (kind === 'cancel' ? handle.cancel() : handle.terminate('somebody’s secret reason'));
-    await world.until(globex, id, 'cancelled');
-    const run = await findRun(world.door.tenant(globex), id);
-    expect(run?.reason).toMatchObject({ layer: 'outside' });
-    expect(JSON.stringify(run)).not.toContain('secret');
-    expect(await requestsOf(globex, id)).toMatchObject([{ kind, origin: 'outside', actor: 'temporal' }]);
-    expect(await changesOf(globex, id)).toEqual([`run_${kind} outside`]);
-  });
-
-  it('a reset of a run that ended, and of one under way, is noticed once', async () => {
-    const ended = await world.accept(acme, 'long-chain', { ticketId: 'T-1001', segments: 1 });
-    await world.until(acme, ended, 'completed');
-    await host.stop(); // a run that is reset to be watched takes its time
-    await resetToFirstTask(admin(), acme, ended);
-    await world.until(acme, ended, 'running');
-    host = await world.startHost();
-    await world.until(acme, ended, 'completed');
-    const open = await waiting();
-    await resetToFirstTask(admin(), globex, open);
-    for (const [tenant, id] of [
-      [acme, ended],
-      [globex, open],
-    ] as const) {
-      await vi.waitFor(
-        async () =>
-          expect(await requestsOf(tenant, id)).toMatchObject([{ kind: 'reset', origin: 'outside' }]),
-        10_000,
-      );
-      expect(await changesOf(tenant, id)).toEqual(['run_reset outside']);
-    }
-    await ask(globex, open, { kind: 'terminate' });
-    await world.until(globex, open, 'cancelled');
-  });
-});
-
-it('attack: a signal from outside, without the run’s envelope, wakes nobody and is in the run’s journal', async () => {
-  const id = await waiting();
-  const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
-  const handle = client.workflow.getHandle(id);
-  for (const name of [SIGNALS.resume, SIGNALS.approvalDecided]) await handle.signal(name);
-  const refusals = async (): Promise<unknown[]> =>
-    (await listJournal(world.door.tenant(globex), id))
-      .filter(({ kind }) => kind === 'refusal')
-      .map(({ body }) => body);
-  await vi.waitFor(
-    async () =>
-      expect(await refusals()).toMatchObject([
-        {
-          refused: 'envelope',
-          at: 'signal',
-          code: 'ENVELOPE_INVALID',
-          differs: ['envelope'],
-          workflowId: id,
-        },
-      ]),
-    10_000,
-  );
-  expect((await findRun(world.door.tenant(globex), id))?.state).toBe('approval_required');
-  await ask(globex, id, { kind: 'terminate' });
-  await world.until(globex, id, 'cancelled');
-});
-
-it('attack: a run that was sent a signal which nobody can open stands still, and a reset without signals frees it', async () => {
-  const id = await waiting();
-  const { namespace } = placementOf(globex);
-  await admin().workflowService.signalWorkflowExecution({
-    namespace,
-    workflowExecution: { workflowId: id },
-    signalName: SIGNALS.approvalDecided,
-    requestId: 'readable',
-    input: { payloads: [defaultPayloadConverter.toPayload({ approvalId: 'x' })] },
-  });
-  const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
-  await vi.waitFor(async () => {
-    const { events } = await client.workflow.getHandle(id).fetchHistory();
-    expect(events?.some((event) => event.workflowTaskFailedEventAttributes)).toBe(true);
-  }, 15_000);
-  await ask(globex, id, { kind: 'reset', point: { to: 'last' }, dropSignals: true });
-  // it hears again
-  await ask(globex, id, { kind: 'cancel' });
-  await world.until(globex, id, 'cancelled');
-});
-
 it('an order of an unknown kind blocks nothing else', async () => {
   const id = await long();
   await world.database.asOwner(
@@ -386,7 +206,7 @@ it('an order of an unknown kind blocks nothing else', async () => {
 });
 
 it('attack: the tenant’s own database login cannot say that a request is done, or that it came from outside', async () => {
-  const db = world.door.tenant(parseTenantId(acme));
+  const db = world.door.tenant(acme);
   await expect(
     db.run((tx) => tx.$executeRaw`UPDATE run_requests SET done_at = now() WHERE tenant_id = ${acme}`),
   ).rejects.toThrow(/permission denied/);
@@ -397,12 +217,3 @@ it('attack: the tenant’s own database login cannot say that a request is done,
     ),
   ).rejects.toThrow(/permission denied/);
 });
-
-/** The control process's own power, for what an operator would do from outside. */
-function admin() {
-  const { temporal, keys } = inject('servers');
-  const minter = createTokenMinter({ signingKeyPath: keys.temporalSigning, ttlSeconds: 600 });
-  const connection = openConnection({ address: temporal.address, token: () => minter.system('admin') });
-  cleanups.push(() => connection.close());
-  return connection;
-}
