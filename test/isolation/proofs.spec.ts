@@ -9,6 +9,7 @@ import { run as in1 } from '../proofs/in-1.js';
 import { run as in2 } from '../proofs/in-2.js';
 import { run as in3 } from '../proofs/in-3.js';
 import { run as in4 } from '../proofs/in-4.js';
+import { run as in5 } from '../proofs/in-5.js';
 import { run as in6 } from '../proofs/in-6.js';
 import { run as in7 } from '../proofs/in-7.js';
 import { run as sec2 } from '../proofs/sec-2.js';
@@ -42,6 +43,7 @@ const CHEAP: Record<string, Proof> = {
   'IN-3': in3,
   'KS-5': ks5,
   'IN-4': in4,
+  'IN-5': in5,
   'IN-6': in6,
   'IN-7': in7,
   'SEC-2': sec2,
