@@ -44,6 +44,7 @@ export async function openTenantWorld(
     prefix?: string;
     onRefusal?: OnRefusal;
     bundlePath?: string;
+    keys?: TestKeys;
   } = {},
 ): Promise<TenantWorld> {
   const { temporal, keys } = inject('servers');
@@ -56,7 +57,7 @@ export async function openTenantWorld(
     address: temporal.address,
     token: minter.tenant(tenantId, 'write'),
   });
-  const testKeys = createTestKeys();
+  const testKeys = options.keys ?? createTestKeys();
   const codec = testKeys.codecOf(tenantId);
   const client: TenantWorld['client'] = (envelope) =>
     openTenantClient(connection, tenantId, { codec, envelope });
