@@ -77,11 +77,9 @@ describe('attack: a run is started with', () => {
       { timeout: 15_000, interval: 100 },
     );
     expect(failuresIn(failed)[0]?.failure.message).toBe('Encoded failure');
-    const [reason] = payloadsIn(failed).filter(({ payload }) => encodingOf(payload) === 'binary/encrypted');
+    const reason = payloadsIn(failed).find(({ payload }) => encodingOf(payload) === 'binary/encrypted');
     const [opened] = await world.codec.decode(reason ? [reason.payload] : []);
-    expect(JSON.stringify(defaultPayloadConverter.fromPayload(opened!))).toMatch(
-      /is not sealed|has no key/,
-    );
+    expect(JSON.stringify(defaultPayloadConverter.fromPayload(opened!))).toMatch(/is not sealed|has no key/);
     await handle.terminate();
     expect(line.asked).toHaveLength(asked);
     expect(await (await world.start('longChain', START.input)).result()).toMatchObject({ segments: 1 });

@@ -87,8 +87,12 @@ export function openWorkerConnection(options: {
   });
 }
 
-/** One tenant's Worker, on the tenant's queue in the tenant's namespace. */
-export function createTenantWorker(options: TenantWorkerOptions): Promise<Worker> {
+/**
+ * One tenant's Worker, on the tenant's queue in the tenant's namespace.
+ * @throws BulkheadError when the tenant's key cannot be had: a Worker that cannot seal breaks at its first answer
+ */
+export async function createTenantWorker(options: TenantWorkerOptions): Promise<Worker> {
+  await options.codec.encode([{}]);
   const { namespace, taskQueue } = placementOf(options.tenantId);
   return FleetWorker.create({
     connection: options.connection,
