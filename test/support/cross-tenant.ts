@@ -82,6 +82,16 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Mutation.createWorkspace(input.id)': OWN_NAME,
   'Mutation.stopCalls(target)': 'agent',
   'Mutation.resumeCalls(id)': 'stop',
+  'Query.policy(profile)': OWN_NAME,
+  'Query.policyDiff(profile)': OWN_NAME,
+  'Query.policyHistory(profile)': OWN_NAME,
+  'Mutation.savePolicyDraft(input.profile)': OWN_NAME,
+  'Mutation.discardPolicyDraft(profile)': OWN_NAME,
+  'Mutation.publishPolicyDraft(input.profile)': OWN_NAME,
+  'Mutation.setPolicyMode(profile)': OWN_NAME,
+  'Query.explainCall(input.agentId)': 'agent',
+  'Query.explainCall(input.toolId)': 'tool',
+  'Query.explainCall(input.runId)': 'run',
   'Subscription.runChanged(id)': 'run',
 };
 

@@ -121,6 +121,8 @@ interface FaultyParts {
   readonly broker?: Pick<SecretBroker, 'lease'>;
   /** Where the policy is read from. */
   readonly policyDoor?: Pick<TenantDoor, 'tenant'>;
+  /** How long reading it may take; longer than the product's own, because tests share a busy machine. */
+  readonly policyDeadlineMs?: number;
 }
 
 export interface LineUnderTest {
@@ -175,7 +177,10 @@ export async function openLine(): Promise<LineUnderTest> {
     const id = `host-${randomUUID()}`;
     await door.host('host_register', id);
     const journal = createJournal({ door: faulty.door ?? door, stop: stop.signal });
-    const policy = createPolicy({ door: faulty.policyDoor ?? door });
+    const policy = createPolicy({
+      door: faulty.policyDoor ?? door,
+      deadlineMs: faulty.policyDeadlineMs ?? 30_000,
+    });
     const matcher = createToolMatcher(door);
     const inFlight = createInFlight();
     const gateway = createToolGateway({

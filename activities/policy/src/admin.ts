@@ -1,3 +1,11 @@
-export { currentPolicy, publishPolicy } from './publish.js';
+export { currentPolicy, publishDraft, publishPolicy, setPolicyMode } from './publish.js';
+export { listPolicies, policyHistory, policyVersion } from './versions.js';
+export type { PolicyVersion } from './versions.js';
+export { discardDraft, findDraft, listDrafts, saveDraft } from './drafts.js';
+export type { PolicyDraft } from './drafts.js';
+export { diffPolicies } from './diff.js';
+export type { PolicyDiff, RuleChange } from './diff.js';
+export { explainCall } from './explain.js';
+export type { Explanation } from './explain.js';
 export { decideApproval, listApprovals } from './approvals.js';
 export type { Approval, ApprovalPage } from './approvals.js';

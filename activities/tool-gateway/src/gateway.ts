@@ -10,6 +10,7 @@ import { answerOf, rejected } from './answers.js';
 import { approvalDigest, callKey } from './call-key.js';
 import type { GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 import type { CallInFlight } from './in-flight.js';
+import { describeMatched, systemOf } from './describe-call.js';
 import { invoke } from './invoke.js';
 import type { MatchedCall } from './match.js';
 import { createRedactor } from './redact.js';
@@ -160,25 +161,10 @@ function noteEnding(
   return deps.toolState.note(tenantId, matched, { ...ending, offer });
 }
 
-function factsOf(envelope: Envelope, { toolId, spec, args, destination }: MatchedCall): CallFacts {
+function factsOf(envelope: Envelope, matched: MatchedCall): CallFacts {
   const { agentId: agent, workspaceId: workspace, actor, runId } = envelope;
-  const { effect, dataClasses } = spec;
-  return {
-    tool: toolId,
-    system: systemOf(toolId),
-    effect,
-    dataClasses,
-    destination: destination.fact,
-    args,
-    agent,
-    workspace,
-    actor,
-    runId,
-    ...(spec.adapter === 'model' ? { model: spec.model } : {}),
-  };
+  return { ...describeMatched(matched), agent, workspace, actor, runId };
 }
-
-const systemOf = (toolId: string): string => toolId.split('.')[0] ?? toolId;
 
 /** Everything that admit judges, and, sealed, what authorise saw and what will be done. */
 async function describe(

@@ -17,6 +17,7 @@ import { graphqlOptions } from './graphql/options.js';
 import { PublicErrorsFilter } from './graphql/public-errors.filter.js';
 import { HealthController } from './health/health.controller.js';
 import { LifecycleModule } from './lifecycle/lifecycle.module.js';
+import { PolicyModule } from './policies/policy.module.js';
 import { RunControlModule } from './run-control/run-control.module.js';
 import { KeyModule } from './keys/key.module.js';
 import { MemberModule } from './members/member.module.js';
@@ -38,6 +39,7 @@ const FEATURES: readonly Type[] = [
   RunControlModule,
   ControlModule,
   ApprovalModule,
+  PolicyModule,
   ToolModule,
   SignInModule,
   TemporalUiModule,

@@ -10,6 +10,7 @@ import { KeyResolver } from '../keys/key.resolver.js';
 import { MemberResolver } from '../members/member.resolver.js';
 import { ControlResolver } from '../control/control.resolver.js';
 import { LifecycleResolver } from '../lifecycle/lifecycle.resolver.js';
+import { PolicyResolver } from '../policies/policy.resolver.js';
 import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
@@ -24,6 +25,7 @@ const RESOLVERS = [
   MemberResolver,
   ControlResolver,
   LifecycleResolver,
+  PolicyResolver,
   RunControlResolver,
   RunResolver,
   SignInResolver,
