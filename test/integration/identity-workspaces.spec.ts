@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentId, buildApprovalId, workspaceId } from '@bulkhead/contract';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import { putAgent } from '@bulkhead/tenancy/admin';
+import { accessOf } from '../../apps/api/src/auth/access.js';
 import { ACME, field, startApi } from '../support/api.js';
 import type { Answer, TestApi } from '../support/api.js';
 
@@ -117,5 +118,16 @@ describe('a key of one workspace', () => {
     const events = api.subscribe(blue(), WATCH, { id: runs.get('blue') });
     expect((await events.next()).done).toBe(false);
     await events.return?.();
+  });
+
+  it('without a rule for a list matches no row of it, whatever the list asks besides', async () => {
+    const db = api.deps.door.tenant(ACME);
+    const nothing = accessOf({ role: 'viewer', responsible: 'key:x' }).where('key:read');
+    const everything = accessOf({ role: 'admin', responsible: 'key:x' }).where('key:read');
+    const count = (where: object): Promise<number> => db.run((tx) => tx.apiKey.count({ where }));
+    expect(await count(everything)).toBeGreaterThan(2);
+    expect(await count(nothing)).toBe(0);
+    expect(await count({ AND: [nothing, { revokedAt: null }] })).toBe(0);
+    expect(await count({ ...nothing, role: 'admin' })).toBe(0);
   });
 });

@@ -70,6 +70,9 @@ export function accessOf(holding: Holding): Access {
   return access;
 }
 
+/** What CASL gives where there is no rule, `{ OR: [] }`, matches every row once it stands inside an AND. */
+const NOTHING = { tenantId: { in: [] } };
+
 function makeAccess(holding: Holding): Access {
   const ability = createPrismaAbility(
     PERMISSIONS.flatMap((permission) => {
@@ -93,8 +96,8 @@ function makeAccess(holding: Holding): Access {
     },
     where<P extends RowPermission>(permission: P) {
       const { action, subject: name } = split(permission);
-      // an AND of its own: a filter of the list itself cannot widen it, and without a rule it is false whatever is merged
-      const filter = ability.can(action, name) ? accessibleBy(ability, action).ofType(name) : { OR: [] };
+      // an AND of its own, so that a filter of the list itself cannot widen it
+      const filter = ability.can(action, name) ? accessibleBy(ability, action).ofType(name) : NOTHING;
       return { AND: [filter as object] } as WhereOf[NounOf<P>];
     },
     workspaces(permission) {
