@@ -32,6 +32,9 @@ export type LineFunction =
   | 'resume_calls'
   | 'calls_to_stop'
   | 'stops_not_in_force'
+  | 'revoke_secrets'
+  | 'revocations_not_in_force'
+  | 'lift_revocation'
   | 'host_register'
   | 'host_beat';
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { toolId } from '@bulkhead/contract';
+import { buildRevocationId, tenantId, toolId } from '@bulkhead/contract';
 import type { Envelope, Json } from '@bulkhead/contract';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
-import { revokeSecret, storeSecret } from '@bulkhead/secret-broker/admin';
+import { revokeSecrets, storeSecret } from '@bulkhead/secret-broker/admin';
 import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
@@ -109,7 +109,17 @@ describe('credentials', () => {
       reason: { layer: 'credentials' },
     });
     expect(await host.call(narrow, 'desk.read', { id: 'T-1' })).toMatchObject({ kind: 'ok' });
-    await revokeSecret(line.db('globex'), 'desk', { actor: 'key:admin', reason: 'test' });
+    await revokeSecrets(line.db('globex'), {
+      id: buildRevocationId(tenantId('globex'), '01kb3v6r2e8m4q7x9z0a1b2c3d'),
+      scope: 'secret',
+      secret: 'desk',
+      version: undefined,
+      target: undefined,
+      dryRun: false,
+      reason: 'test',
+      actor: 'key:admin',
+      boundMs: 0,
+    });
     expect(await host.call(narrow, 'desk.read', { id: 'T-2' })).toMatchObject({ kind: 'denied' });
     expect((await recordsOf(narrow.runId)).filter((kind) => kind === 'decision')).toHaveLength(2);
     expect(line.tool.requests).toHaveLength(1);

@@ -183,7 +183,7 @@ describe('budget', () => {
     const gone = await host.call(run, 'desk.update', { id: 'T-1' }, { signal: AbortSignal.timeout(60_000) });
     expect(gone.kind).toBe('ok');
     await line.database.asOwner(
-      "UPDATE secrets SET bound_host = 'elsewhere.example' WHERE tenant_id = 'acme'",
+      "UPDATE secrets SET bound_hosts = '{elsewhere.example}' WHERE tenant_id = 'acme'",
     );
     // a fresh version, so that no remembered row answers
     await storeSecret(line.db('acme'), line.keyRing, {

@@ -177,7 +177,12 @@ function tools(): CacheUnderTest {
 }
 
 function secrets(): CacheUnderTest {
-  const row = { state: 'active', boundHost: 'x', wrappedKey: Buffer.alloc(1), ciphertext: Buffer.alloc(1) };
+  const row = {
+    state: 'active',
+    boundHosts: ['x'],
+    wrappedKey: Buffer.alloc(1),
+    ciphertext: Buffer.alloc(1),
+  };
   const { door, asked } = tellingDoor(row);
   const keyRing = { open: () => Promise.reject(new Error('opens nothing')) };
   const broker = createSecretBroker({ door, keyRing, newUlid: () => '', nowMs: () => 0 });

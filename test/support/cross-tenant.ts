@@ -5,11 +5,13 @@ import {
   agentId,
   buildApprovalId,
   buildInvitationId,
+  buildRevocationId,
   buildStopId,
   toolId,
   workspaceId,
 } from '@bulkhead/contract';
 import { PURPOSES } from '@bulkhead/runtime/keys';
+import { revokeSecrets, storeSecret } from '@bulkhead/secret-broker/admin';
 import { createApiKey, invite, personId, putAgent, stopCalls } from '@bulkhead/tenancy/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ACME, field } from './api.js';
@@ -25,6 +27,8 @@ export const CANARY = 'canary-7f3d';
 export type IdKind =
   | 'run'
   | 'stop'
+  | 'secret'
+  | 'revocation'
   | 'approval'
   | 'agent'
   | 'tool'
@@ -92,6 +96,11 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Query.explainCall(input.agentId)': 'agent',
   'Query.explainCall(input.toolId)': 'tool',
   'Query.explainCall(input.runId)': 'run',
+  'Mutation.createSecret(name)': OWN_NAME,
+  'Mutation.rotateSecret(name)': 'secret',
+  'Mutation.revokeSecrets(secret)': 'secret',
+  'Mutation.revokeSecrets(target)': 'agent',
+  'Mutation.liftRevocation(id)': 'revocation',
   'Subscription.runChanged(id)': 'run',
 };
 
@@ -187,9 +196,29 @@ export async function furnishVictim(api: TestApi): Promise<VictimIds> {
     reason: CANARY,
     actor: CANARY,
   });
+  await storeSecret(db, api.keyRing, {
+    name: CANARY,
+    access: 'read',
+    boundHost: CANARY,
+    value: `${CANARY}-value`,
+  });
+  const revocation = buildRevocationId(ACME, randomUlid());
+  await revokeSecrets(db, {
+    id: revocation,
+    scope: 'agent',
+    secret: undefined,
+    version: undefined,
+    target: agent,
+    dryRun: false,
+    reason: CANARY,
+    actor: CANARY,
+    boundMs: 0,
+  });
   return {
     run,
     stop,
+    secret: CANARY,
+    revocation,
     approval,
     agent,
     tool,

@@ -72,7 +72,7 @@ async function seedTools(
     if (value === undefined) throw new Error(`no ${name} key for ${tenant}`);
     const boundHost = new URL(url).host;
     const stored = have.some(
-      (secret) => secret.name === name && secret.boundHost === boundHost && secret.state === 'active',
+      (secret) => secret.name === name && secret.boundHosts.includes(boundHost) && secret.state === 'active',
     );
     if (!stored) await storeSecret(db, keyRing, { name, access, boundHost, value });
   }

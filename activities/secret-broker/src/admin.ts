@@ -1,52 +1,137 @@
 import { z } from 'zod';
 import { BulkheadError } from '@bulkhead/contract';
-import type { TenantId } from '@bulkhead/contract';
-import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import type { Json, TenantId } from '@bulkhead/contract';
+import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { sealSecret } from './crypto.js';
+
+export { liftRevocation, listRevocations, revokeSecrets, REVOCATION_SCOPES } from './revocations.js';
+export type { Revocation, RevocationInfo, RevocationOrder, RevocationScope } from './revocations.js';
 
 /** What a person may know of a secret; its value can be written and never read. */
 export interface SecretInfo {
   readonly name: string;
   /** The widest use it may be granted for. */
   readonly access: 'read' | 'mutate';
-  /** host[:port] to which the value may be sent. */
-  readonly boundHost: string;
+  readonly purpose: string;
+  /** host[:port] each, to which the value may be sent. */
+  readonly boundHosts: readonly string[];
+  /** Agent ids, or `class:<quota class>`; undefined: any agent. */
+  readonly agents: readonly string[] | undefined;
+  /** Tool ids; undefined: any tool that names it. */
+  readonly tools: readonly string[] | undefined;
   readonly version: number;
   /** active | revoked */
   readonly state: string;
   readonly createdAt: Date;
+  /** When a run was last given its use, within 10 s; undefined: never. */
+  readonly lastGrantedAt: Date | undefined;
 }
 
-const NewSecret = z.strictObject({
-  name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/),
+const HOST = z.string().max(260).refine(isHost, 'must be host or host:port, in lower case');
+const USERS = z.array(z.string().min(1).max(200)).min(1).max(100);
+
+/** Printable ASCII, as it stands in a header. Shorter values could not be told from ordinary text when redacting. */
+const VALUE = z
+  .string()
+  .min(8)
+  .max(8_192)
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+
+const Rules = z.strictObject({
   access: z.enum(['read', 'mutate']),
-  boundHost: z.string().max(260).refine(isHost, 'must be host or host:port, in lower case'),
-  /** Printable ASCII, as it stands in a header. Shorter values could not be told from ordinary text when redacting. */
-  value: z
-    .string()
-    .min(8)
-    .max(8_192)
-    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
+  boundHosts: z.array(HOST).min(1).max(20),
+  purpose: z.string().max(500),
+  agents: USERS.optional(),
+  tools: USERS.optional(),
 });
-export type NewSecret = z.infer<typeof NewSecret>;
+/** Where a secret may be sent, and for whom it may be used. */
+export type SecretRules = z.infer<typeof Rules>;
+
+const NewSecret = Rules.extend({ name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), value: VALUE });
+type NewSecret = z.infer<typeof NewSecret>;
+
+/** One host and everybody: what an installation's own set-up stores. */
+export interface StoredSecret {
+  readonly name: string;
+  readonly access: 'read' | 'mutate';
+  readonly boundHost: string;
+  readonly value: string;
+}
 
 /** How often two admins may be faster than a third before that one is told to try again. */
 const STORE_TRIES = 5;
 
 /**
- * Stores a new version, which is the current one from the commit on: grants of older versions become stale.
+ * Stores a secret, or its next version, with one host and no further limits.
  * @throws BulkheadError BAD_INPUT with the field; its message never quotes the value. INVALID_STATE when others keep
  * storing versions of the same secret at this very moment.
  */
-export async function storeSecret(
+export function storeSecret(
+  db: TenantDb,
+  keyRing: Pick<KeyRing, 'seal'>,
+  { name, access, boundHost, value }: StoredSecret,
+): Promise<{ readonly version: number }> {
+  return storeVersion(db, keyRing, { name, access, value, boundHosts: [boundHost], purpose: '' }, {});
+}
+
+/** A secret that does not exist yet. @throws BulkheadError BAD_INPUT, INVALID_STATE when the name is taken */
+export async function createSecret(
+  db: TenantDb,
+  keyRing: Pick<KeyRing, 'seal'>,
+  secret: SecretRules & { readonly name: string; readonly value: string },
+  by: By,
+): Promise<{ readonly version: number }> {
+  const { tenantId } = db;
+  const { name } = checked(secret);
+  const taken = await db.run((tx) => tx.secret.findUnique({ where: { tenantId_name: { tenantId, name } } }));
+  if (taken) {
+    throw new BulkheadError('INVALID_STATE', {
+      field: 'name',
+      publicMessage: 'There is a secret of this name; rotate it.',
+    });
+  }
+  return storeVersion(db, keyRing, secret, { by, version: 1 });
+}
+
+/**
+ * A new value, and what else is given anew. Calls go on: what has been admitted ends with the value it has, every later
+ * call uses the new one. @throws BulkheadError NOT_FOUND, BAD_INPUT, INVALID_STATE
+ */
+export async function rotateSecret(
+  db: TenantDb,
+  keyRing: Pick<KeyRing, 'seal'>,
+  change: Partial<SecretRules> & { readonly name: string; readonly value: string },
+  by: By,
+): Promise<{ readonly version: number }> {
+  const known = (await listSecrets(db)).find((secret) => secret.name === change.name);
+  if (!known) throw new BulkheadError('NOT_FOUND', { field: 'name' });
+  const { name, value } = change;
+  const rules = {
+    access: change.access ?? known.access,
+    boundHosts: change.boundHosts ?? [...known.boundHosts],
+    purpose: change.purpose ?? known.purpose,
+    agents: change.agents ?? known.agents?.slice(),
+    tools: change.tools ?? known.tools?.slice(),
+  };
+  return storeVersion(db, keyRing, { name, value, ...rules }, { by });
+}
+
+/** Who did it and why. */
+export interface By {
+  readonly actor: string;
+  readonly reason: string;
+}
+
+async function storeVersion(
   db: TenantDb,
   keyRing: Pick<KeyRing, 'seal'>,
   secret: NewSecret,
+  how: { readonly by?: By; readonly version?: number },
 ): Promise<{ readonly version: number }> {
   const checkedSecret = checked(secret);
   for (let tries = 0; tries < STORE_TRIES; tries += 1) {
-    const version = (await db.run((tx) => newestVersion(tx, db.tenantId, secret.name))) + 1;
+    const version = how.version ?? (await db.run((tx) => newestVersion(tx, db.tenantId, secret.name))) + 1;
     // Sealed before the transaction: it may have to load the tenant's key, and a transaction that waits for a second
     // connection of the same tenant's share can wait forever.
     const sealed = await sealSecret(
@@ -54,7 +139,7 @@ export async function storeSecret(
       { tenantId: db.tenantId, name: secret.name, version },
       checkedSecret.value,
     );
-    if (await insertVersion(db, checkedSecret, version, sealed)) return { version };
+    if (await insertVersion(db, checkedSecret, version, sealed, how.by)) return { version };
   }
   throw new BulkheadError('INVALID_STATE', { field: 'name' });
 }
@@ -70,64 +155,67 @@ function insertVersion(
   secret: NewSecret,
   version: number,
   sealed: Awaited<ReturnType<typeof sealSecret>>,
+  by: By | undefined,
 ): Promise<boolean> {
-  const { name, access, boundHost } = secret;
+  const { name, access, boundHosts, purpose, agents, tools } = secret;
   const { tenantId } = db;
   return db.change(async (tx) => {
     if ((await newestVersion(tx, tenantId, name)) !== version - 1) return false;
     // the wrapped key names its tenant key itself; the column is for people and rotation
     const keyId = sealed.wrappedKey.subarray(2, 2 + (sealed.wrappedKey[1] ?? 0)).toString('utf8');
-    const data = { access, boundHost, currentVersion: version };
+    const data = { access, boundHosts, purpose, currentVersion: version };
     await tx.secret.upsert({
       where: { tenantId_name: { tenantId, name } },
       create: { tenantId, name, ...data },
       update: data,
     });
+    // NULL says "anyone", which Prisma has no word for
+    await tx.$executeRaw`UPDATE secrets SET agents = ${agents ?? null}::text[], tools = ${tools ?? null}::text[]
+      WHERE tenant_id = ${tenantId} AND name = ${name}`;
     await tx.secretVersion.create({ data: { tenantId, name, version, keyId, ...sealed } });
-    await record(tx, tenantId, { change: 'secret_stored', secret: name, version, access, boundHost });
+    await record(tx, tenantId, {
+      change: 'secret_stored',
+      secret: name,
+      version,
+      access,
+      boundHosts,
+      agents: agents ?? null,
+      tools: tools ?? null,
+      ...(by === undefined ? {} : { by: by.actor, reason: by.reason }),
+    });
     return true;
   });
 }
 
-/** Revokes the current version; after the commit no call is admitted with it. @throws BulkheadError NOT_FOUND */
-export async function revokeSecret(
-  db: TenantDb,
-  name: string,
-  by: { readonly actor: string; readonly reason: string },
-): Promise<void> {
-  const { tenantId } = db;
-  await db.change(async (tx) => {
-    const { count } = await tx.secretVersion.updateMany({
-      where: { tenantId, name, state: 'active' },
-      data: { state: 'revoked' },
-    });
-    if (count === 0) throw new BulkheadError('NOT_FOUND', { field: 'name' });
-    await record(tx, tenantId, {
-      change: 'secret_revoked',
-      secret: name,
-      by: by.actor,
-      reason: by.reason,
-      versions: count,
-    });
+/** Names, uses and versions, never a value; at most 500. */
+export function listSecrets(db: TenantDb): Promise<readonly SecretInfo[]> {
+  return db.run(async (tx) => {
+    const rows = await tx.$queryRaw<SecretRow[]>`
+      SELECT s.name, s.access, s.purpose, s.bound_hosts AS "boundHosts", s.agents, s.tools, s.last_granted_at AS "lastGrantedAt",
+             v.version, v.state, v.created_at AS "createdAt"
+        FROM secrets s JOIN secret_versions v ON v.tenant_id = s.tenant_id AND v.name = s.name AND v.version = s.current_version
+       WHERE s.tenant_id = ${db.tenantId} ORDER BY s.name LIMIT 500`;
+    return rows.map((row) => ({
+      ...row,
+      access: row.access === 'mutate' ? 'mutate' : 'read',
+      agents: row.agents ?? undefined,
+      tools: row.tools ?? undefined,
+      lastGrantedAt: row.lastGrantedAt ?? undefined,
+    }));
   });
 }
 
-/** Names, uses and versions; at most 500. */
-export function listSecrets(db: TenantDb): Promise<readonly SecretInfo[]> {
-  return db.run(async (tx) => {
-    const secrets = await tx.secret.findMany({ orderBy: { name: 'asc' }, take: 500 });
-    const versions = await tx.secretVersion.findMany({
-      where: { OR: secrets.map(({ name, currentVersion }) => ({ name, version: currentVersion })) },
-      select: { name: true, state: true, createdAt: true },
-    });
-    return secrets.flatMap((secret) => {
-      const current = versions.find((row) => row.name === secret.name);
-      if (!current) return [];
-      const { name, boundHost, currentVersion: version } = secret;
-      const access = secret.access === 'mutate' ? ('mutate' as const) : ('read' as const);
-      return [{ name, access, boundHost, version, state: current.state, createdAt: current.createdAt }];
-    });
-  });
+interface SecretRow {
+  readonly name: string;
+  readonly access: string;
+  readonly purpose: string;
+  readonly boundHosts: string[];
+  readonly agents: string[] | null;
+  readonly tools: string[] | null;
+  readonly lastGrantedAt: Date | null;
+  readonly version: number;
+  readonly state: string;
+  readonly createdAt: Date;
 }
 
 function checked(secret: NewSecret): NewSecret {
@@ -142,10 +230,8 @@ function isHost(text: string): boolean {
   return url !== null && url.pathname === '/' && !/[/?#@]/.test(text) && text === text.toLowerCase();
 }
 
-async function record(
-  tx: TenantClient,
-  tenantId: string,
-  body: Record<string, string | number>,
-): Promise<void> {
-  await tx.journalRecord.create({ data: { tenantId, kind: 'control', body } });
+async function record(tx: TenantClient, tenantId: string, body: { [key: string]: Json }): Promise<void> {
+  await tx.journalRecord.create({
+    data: { tenantId, kind: 'control', body: body as Prisma.InputJsonObject },
+  });
 }

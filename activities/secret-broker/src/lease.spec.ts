@@ -6,7 +6,7 @@ const SECRET = 'sk-12345678';
 
 describe('a lease', () => {
   it('attack: it is logged, serialised, stringified, cloned or listed; the secret does not come out', () => {
-    const lease = new Lease(Buffer.from(SECRET), 'api.example.com');
+    const lease = new Lease(Buffer.from(SECRET), ['api.example.com']);
     const seen = [
       JSON.stringify({ lease }),
       inspect({ lease }, { depth: 9, showHidden: true }),
@@ -23,7 +23,7 @@ describe('a lease', () => {
 
   it('wipes its memory at the end and gives nothing out afterwards', () => {
     const memory = Buffer.from(SECRET);
-    const lease = new Lease(memory, 'api.example.com');
+    const lease = new Lease(memory, ['api.example.com']);
     lease.end();
     expect(memory.every((byte) => byte === 0)).toBe(true);
     expect(() => lease.reveal()).toThrow('has ended');

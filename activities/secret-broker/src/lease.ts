@@ -13,8 +13,8 @@ export class Lease {
   /** @internal made by lease() only */
   constructor(
     value: Buffer,
-    /** host[:port] to which the value may be sent, nothing else. */
-    readonly boundHost: string,
+    /** host[:port] each; the value may be sent to these and nowhere else. */
+    readonly boundHosts: readonly string[],
   ) {
     this.#value = value;
   }

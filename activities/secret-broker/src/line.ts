@@ -31,7 +31,7 @@ export interface SecretBroker {
 }
 
 interface StoredSecret extends SealedSecret {
-  readonly boundHost: string;
+  readonly boundHosts: readonly string[];
 }
 
 /** What the function of the database answers; anything else is a bug and throws. */
@@ -78,7 +78,10 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
       const { tenantId } = admission;
       const { name, version } = admission.secret;
       const stored = await read(tenantId, name, version);
-      return new Lease(await openSecret(deps.keyRing, { tenantId, name, version }, stored), stored.boundHost);
+      return new Lease(
+        await openSecret(deps.keyRing, { tenantId, name, version }, stored),
+        stored.boundHosts,
+      );
     },
   };
 }
@@ -96,5 +99,5 @@ async function storedSecret(
   if (!secret || row?.state !== 'active') {
     throw new BulkheadError('SECRET_UNAVAILABLE', { internal: `secret ${name} v${version} is not active` });
   }
-  return { boundHost: secret.boundHost, wrappedKey: row.wrappedKey, ciphertext: row.ciphertext };
+  return { boundHosts: secret.boundHosts, wrappedKey: row.wrappedKey, ciphertext: row.ciphertext };
 }

@@ -22,6 +22,7 @@ import { RunControlModule } from './run-control/run-control.module.js';
 import { KeyModule } from './keys/key.module.js';
 import { MemberModule } from './members/member.module.js';
 import { RunModule } from './runs/run.module.js';
+import { SecretModule } from './secrets/secret.module.js';
 import { SignInModule } from './sign-in/sign-in.module.js';
 import { TemporalUiModule } from './temporal-ui/temporal-ui.module.js';
 import { TenantModule } from './tenants/tenant.module.js';
@@ -38,6 +39,7 @@ const FEATURES: readonly Type[] = [
   RunModule,
   RunControlModule,
   ControlModule,
+  SecretModule,
   ApprovalModule,
   PolicyModule,
   ToolModule,

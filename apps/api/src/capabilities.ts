@@ -2,6 +2,7 @@ import { listJournal, noteDecode } from '@bulkhead/journal/admin';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
 import type { SealArguments } from '@bulkhead/contract';
 import type { KeyRing } from '@bulkhead/runtime/keys';
+import { createSecret, rotateSecret } from '@bulkhead/secret-broker/admin';
 import { listTools } from '@bulkhead/tool-gateway/admin';
 import type { ApiDeps } from './deps.js';
 
@@ -9,11 +10,15 @@ import type { ApiDeps } from './deps.js';
 export function capabilities(
   keyRing: KeyRing,
   sealArguments: SealArguments,
-): Pick<ApiDeps, 'approvals' | 'tools' | 'journal'> {
+): Pick<ApiDeps, 'approvals' | 'secrets' | 'tools' | 'journal'> {
   return {
     approvals: {
       list: (db, page) => listApprovals(db, keyRing, page),
       decide: (db, decision, within) => decideApproval(db, { keyRing, sealArguments }, decision, within),
+    },
+    secrets: {
+      create: (db, secret, by) => createSecret(db, keyRing, secret, by),
+      rotate: (db, change, by) => rotateSecret(db, keyRing, change, by),
     },
     tools: { list: (db) => listTools(db) },
     journal: { list: (db, runId) => listJournal(db, runId), noteDecode },

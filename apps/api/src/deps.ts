@@ -6,6 +6,7 @@ import type { ControlDb } from '@bulkhead/prisma/control';
 import type { Prisma, TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
 import type { Payload } from '@bulkhead/runtime/codec';
+import type { By, SecretRules } from '@bulkhead/secret-broker/admin';
 import type { Role, TenantKeys } from '@bulkhead/tenancy/admin';
 import type { Identify } from './auth/issuers.js';
 import type { ToolInfo } from '@bulkhead/tool-gateway/admin';
@@ -26,6 +27,7 @@ export interface ApiDeps {
   /** Makes the wrapped key of a new tenant. */
   readonly tenantKeys: TenantKeys;
   readonly approvals: ApprovalDesk;
+  readonly secrets: SecretDesk;
   readonly tools: { list(db: TenantDb): Promise<readonly ToolInfo[]> };
   readonly journal: {
     list(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]>;
@@ -66,6 +68,18 @@ export interface ApiSettings {
 interface ReadTokens {
   tenant(tenantId: TenantId): Promise<string | undefined>;
   system(): Promise<string | undefined>;
+}
+
+/** Values go in here and never come out. */
+interface SecretDesk {
+  /** @throws BulkheadError BAD_INPUT, INVALID_STATE */
+  create(db: TenantDb, secret: SecretRules & Named, by: By): Promise<{ readonly version: number }>;
+  /** @throws BulkheadError NOT_FOUND, BAD_INPUT, INVALID_STATE */
+  rotate(db: TenantDb, change: Partial<SecretRules> & Named, by: By): Promise<{ readonly version: number }>;
+}
+interface Named {
+  readonly name: string;
+  readonly value: string;
 }
 
 interface ApprovalDesk {

@@ -15,6 +15,7 @@ export type ApprovalId = Branded<'ApprovalId'>;
 export type GrantId = Branded<'GrantId'>;
 export type InvitationId = Branded<'InvitationId'>;
 export type StopId = Branded<'StopId'>;
+export type RevocationId = Branded<'RevocationId'>;
 /** Hex SHA-256 of an effect's identity (LINE: tenant, workflow, segment, tool, canonical arguments, n). */
 export type CallKey = Branded<'CallKey'>;
 /** A worker process, once fenced never returns. */
@@ -30,6 +31,7 @@ const KINDS = {
   grant: 'grant',
   invitation: 'invitation',
   stop: 'stop',
+  revocation: 'revocation',
 } as const;
 type Kind = keyof typeof KINDS;
 
@@ -82,6 +84,9 @@ export const parseInvitationId = (text: unknown) => parse('invitation', text);
 export const parseGrantId = (text: unknown) => parse('grant', text);
 export const buildStopId = (tenant: TenantId, ulid: string): StopId => build('stop', tenant, ulid);
 export const parseStopId = (text: unknown) => parse('stop', text);
+export const buildRevocationId = (tenant: TenantId, ulid: string): RevocationId =>
+  build('revocation', tenant, ulid);
+export const parseRevocationId = (text: unknown) => parse('revocation', text);
 
 /** The root run of a workflow id: children are `<parent>/<segment>.<k>`. undefined when it is not one of ours. */
 export function runIdOfWorkflow(workflowId: string): RunId | undefined {

@@ -92,10 +92,10 @@ export function refusal({
   if ((spec.credential === undefined) !== (lease === undefined)) {
     return notSent('denied', 'The credential of the tool is not at hand.');
   }
-  if (lease && (!url || hostOf(url, lease.boundHost) !== url.host)) {
+  if (lease && (!url || !lease.boundHosts.some((bound) => hostOf(url, bound) === url.host))) {
     return notSent(
       'denied',
-      `The credential of this tool is bound to ${lease.boundHost} and is sent nowhere else.`,
+      `The credential of this tool is bound to ${lease.boundHosts.join(', ')} and is sent nowhere else.`,
     );
   }
   return undefined;

@@ -35,7 +35,11 @@ const serve = (listener: RequestListener): Promise<number> => listen(createServe
 
 /** A lease as the gateway hands it over; the real one needs the real broker. */
 const leaseFor = (boundHost: string): Lease =>
-  ({ boundHost, reveal: () => 'sk-12345678', end: () => undefined }) as unknown as Lease;
+  ({
+    boundHosts: ['other.example', boundHost],
+    reveal: () => 'sk-12345678',
+    end: () => undefined,
+  }) as unknown as Lease;
 
 function call(
   port: number,

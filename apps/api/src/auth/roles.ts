@@ -38,6 +38,9 @@ const WHO_MAY = {
   'key:read': ['admin', 'auditor', 'workflow-author (own)', 'operator (own)'],
   'key:create': ['admin', 'workflow-author', 'operator'],
   'key:revoke': ['admin', 'workflow-author (own)', 'operator (own)'],
+  'secret:read': ['admin', 'workflow-author', 'operator', 'auditor'],
+  'secret:write': ['admin'],
+  'secret:revoke': ['admin', 'operator'],
   'control:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'control:stop': ['admin', 'operator'],
   'control:resume': ['admin', 'operator'],
@@ -68,6 +71,9 @@ export const TENANT_WIDE: readonly Permission[] = [
   'control:read',
   'control:stop',
   'control:resume',
+  'secret:read',
+  'secret:write',
+  'secret:revoke',
 ];
 
 /** How far a role's permission reaches; undefined: not at all. */

@@ -13,6 +13,7 @@ import { LifecycleResolver } from '../lifecycle/lifecycle.resolver.js';
 import { PolicyResolver } from '../policies/policy.resolver.js';
 import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
+import { SecretResolver } from '../secrets/secret.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
 import { TenantResolver } from '../tenants/tenant.resolver.js';
 import { ToolResolver } from '../tools/tool.resolver.js';
@@ -28,6 +29,7 @@ const RESOLVERS = [
   PolicyResolver,
   RunControlResolver,
   RunResolver,
+  SecretResolver,
   SignInResolver,
   TenantResolver,
   ToolResolver,
