@@ -138,7 +138,8 @@ describe('the subscription runChanged', () => {
     );
     expect(expired).toContain('UNAUTHENTICATED');
     expect(ms).toBeLessThan(2_000);
-    const [lost] = await ending(two, () => change(lesser, `permissions = '["tenant:read"]'`));
+    const [lost, lostMs] = await ending(two, () => change(lesser, `permissions = '["tenant:read"]'`));
     expect(lost).toBe('FORBIDDEN');
+    expect(lostMs).toBeLessThan(1_000);
   });
 });
