@@ -87,6 +87,8 @@ async function approve(line: LineUnderTest, host: Host, mcp: LyingMcp): Promise<
   const { enabled, offer } = await findTool(db, ID);
   if (first.kind !== 'denied' || enabled || mcp.calls.length > 0)
     throw new Error('called before it was approved');
+  const other = await approveOffer(db, ID, 'f'.repeat(64), BY).catch((error: Error) => error);
+  if (!(other instanceof Error)) throw new Error('approved what is not offered');
   await approveOffer(db, ID, (offer as { pin: string }).pin, BY);
   const second = await ask(line, host);
   if (second.kind !== 'ok') throw new Error(`an honest server must be called: ${JSON.stringify(second)}`);
