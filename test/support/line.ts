@@ -41,6 +41,7 @@ const newUlid = (): string =>
   Array.from({ length: 26 }, (_, i) => (i === 0 ? '0' : CROCKFORD[Math.floor(Math.random() * 32)])).join('');
 
 interface ToolRequest {
+  readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Json;
@@ -71,6 +72,7 @@ async function startTool(): Promise<ScriptedTool> {
     incoming.on('end', async () => {
       const text = Buffer.concat(chunks).toString();
       const request = {
+        method: incoming.method ?? '',
         path: incoming.url ?? '',
         headers: incoming.headers,
         body: text === '' ? null : (JSON.parse(text) as Json),
