@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { loadApiConfig } from '@bulkhead/runtime/config';
+import { createServerCheck } from '@bulkhead/runtime/server-check';
 import { createApi } from './app.js';
 import { composeApi } from './compose.js';
 
@@ -7,6 +8,9 @@ import { composeApi } from './compose.js';
 async function main(): Promise<void> {
   const config = loadApiConfig();
   const log = pino({ level: config.log.level, base: { process: 'api' } });
+  const { address, tls, enforcesTokens } = config.temporal;
+  // what it shows of Temporal is fenced by tokens alone; a server that is away is asked by others
+  await createServerCheck({ address, tls, allowOpen: !enforcesTokens, log }).checkOnce();
   const composed = composeApi(config, log);
   const app = await createApi(composed.deps);
   await app.listen(config.api.port, config.api.host);
