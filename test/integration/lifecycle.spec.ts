@@ -95,7 +95,7 @@ it('a suspended tenant stops in the middle of a run, and goes on exactly there w
   await until(tenantId, 'resume', 'completed');
   await world.until(tenantId, id, 'completed', 90_000);
   expect(await requests()).toBe(before + CALLS);
-});
+}, 240_000);
 
 it('an offboarding that is taken back leaves the tenant as it was', async () => {
   const tenantId = await newTenant();
@@ -108,7 +108,7 @@ it('an offboarding that is taken back leaves the tenant as it was', async () => 
   expect(await until(tenantId, 'offboard', 'reinstated')).toMatchObject({ reinstatedBy: BY.actor });
   expect(await statusOf(tenantId)).toBe('active');
   await world.until(tenantId, await startChain(tenantId), 'completed', 60_000);
-});
+}, 240_000);
 
 it('an offboarded tenant leaves a tombstone and an export, and nothing of its neighbour changes', async () => {
   const [tenantId, neighbour] = await Promise.all([newTenant(), newTenant()]);
@@ -147,7 +147,7 @@ it('an offboarded tenant leaves a tombstone and an export, and nothing of its ne
   await admin.close();
   for (const kind of ['resume', 'reinstate', 'suspend'] as const)
     await expect(order(tenantId, { kind })).rejects.toMatchObject({ code: 'INVALID_STATE' });
-});
+}, 240_000);
 
 it("a tenant's token opens nothing of the platform's own namespace", async () => {
   const tenantId = await newTenant();
