@@ -71,6 +71,19 @@ describe('approvals', () => {
       .length;
   };
 
+  it('shows one that became void, and nobody can decide it', async () => {
+    const id = await pending();
+    await api.database.asOwner("UPDATE approvals SET state = 'void' WHERE id = $1", [id]);
+    const { nodes } = field<{ nodes: { id: string; state: string }[] }>(
+      await api.ask(admin, LIST, { state: 'void' }),
+      'approvals',
+    );
+    expect(nodes).toMatchObject([{ id, state: 'void' }]);
+    expect((await api.ask(admin, APPROVE, { id })).errors?.[0]?.extensions).toMatchObject({
+      code: 'INVALID_STATE',
+    });
+  });
+
   it('show the approver the exact arguments, which the database holds encrypted', async () => {
     const id = await pending();
     const page = field<{ nodes: unknown[] }>(await api.ask(admin, LIST, { state: 'pending' }), 'approvals');

@@ -2,9 +2,17 @@ import { Field, GraphQLISODateTime, ID, ObjectType, registerEnumType } from '@ne
 import type { Json } from '@bulkhead/contract';
 import { JsonScalar } from '../graphql/json.scalar.js';
 
-export const ApprovalStateEnum = { pending: 'pending', approved: 'approved', rejected: 'rejected' } as const;
+export const ApprovalStateEnum = {
+  pending: 'pending',
+  approved: 'approved',
+  rejected: 'rejected',
+  void: 'void',
+} as const;
 export type ApprovalState = keyof typeof ApprovalStateEnum;
-registerEnumType(ApprovalStateEnum, { name: 'ApprovalState' });
+registerEnumType(ApprovalStateEnum, {
+  name: 'ApprovalState',
+  description: 'void: the decision about this call is another now, so this one decides nothing.',
+});
 
 @ObjectType('Approval', {
   description: 'A call that waits for a person. It allows exactly these arguments, once, until it expires.',
