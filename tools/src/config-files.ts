@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EgressSchema, IssuersSchema } from '@bulkhead/runtime/config';
 import type { IssuerConfig } from '@bulkhead/runtime/config';
-import type { z } from 'zod';
 import type { KeyFiles } from './keys.js';
 import { writePrivate } from './keys.js';
 
@@ -146,8 +145,20 @@ const readIssuers = (dataDir: string): Promise<IssuerConfig[]> =>
 const readEgress = (dataDir: string): Promise<string[]> =>
   readSetting(join(dataDir, 'egress.json'), EgressSchema);
 
+/** What of a schema of @bulkhead/runtime/config is used here. */
+interface Schema<T> {
+  safeParse(given: unknown):
+    | { readonly success: true; readonly data: T }
+    | {
+        readonly success: false;
+        readonly error: {
+          readonly issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[];
+        };
+      };
+}
+
 /** A list that a person wrote; empty when there is no such file. @throws SettingInvalid */
-async function readSetting<T>(file: string, schema: z.ZodType<T>): Promise<T> {
+async function readSetting<T>(file: string, schema: Schema<T>): Promise<T> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '[]';
     throw error;
