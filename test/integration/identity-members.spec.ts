@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { personId } from '@bulkhead/tenancy/admin';
 import { createOperatorKey } from '@bulkhead/tenancy/control';
@@ -115,6 +117,67 @@ describe('members', () => {
     ).toBeUndefined();
     const known = field<{ nodes: { id: string }[] }>(await api.ask(admin, MEMBERS), 'members').nodes;
     expect(known.map((row) => row.id)).not.toContain(idOf('eve'));
+  });
+
+  it('attack: a document goes on after what it revoked itself with, and gives what its caller has no more', async () => {
+    const key = await api.key(ACME, 'admin');
+    const answer = await api.ask(
+      key,
+      `mutation ($prefix: ID!) {
+        revokeApiKey(prefix: $prefix) { prefix }
+        inviteMember(input: { role: "admin" }) { token }
+      }`,
+      { prefix: key.slice(4, 12) },
+    );
+    expect(code(answer)).toBe('UNAUTHENTICATED');
+    const open = await api.database.asOwner('SELECT id FROM invitations WHERE created_by = $1', [
+      `key:${key.slice(4, 12)}`,
+    ]);
+    expect(open).toEqual([]);
+  });
+
+  it.each([
+    ['removed', 'removed_at = now()'],
+    ['lowered', "role = 'viewer'"],
+  ])('attack: an admin who is %s while their requests wait gives nothing more', async (label, change) => {
+    const boss = await member(`boss-${label}`, { role: 'admin' });
+    const theirs = field<{ key: string }>(
+      await api.ask(boss, KEY, { input: { name: 'a key', role: 'admin' } }),
+      'createApiKey',
+    ).key;
+    await member(`mate-${label}`, { role: 'viewer' });
+    const id = idOf(`boss-${label}`);
+    const mate = { memberId: idOf(`mate-${label}`), role: 'admin' };
+    const owner = new pg.Client({ connectionString: api.database.ownerUrl });
+    await owner.connect();
+    try {
+      await owner.query('BEGIN');
+      await owner.query(`UPDATE members SET ${change} WHERE tenant_id = 'acme' AND id = $1`, [id]);
+      const waiting = Promise.all(
+        [boss, theirs].flatMap((as) => [
+          api.ask(as, INVITE, { input: { role: 'admin' } }),
+          api.ask(as, KEY, { input: { name: 'one more', role: 'admin' } }),
+          api.ask(as, CHANGE, { input: mate }),
+        ]),
+      );
+      await sleep(300); // they were let in, and wait for what is changed here
+      await owner.query('COMMIT');
+      expect((await waiting).map(code)).toEqual(Array.from({ length: 6 }, () => 'UNAUTHENTICATED'));
+    } finally {
+      await owner.end();
+    }
+  });
+
+  it('attack: a key that ends soon gives an invitation that stays', async () => {
+    const ends = new Date(Date.now() + 600_000).toISOString();
+    const input = { name: 'soon over', role: 'admin', expiresAt: ends };
+    const { key } = field<{ key: string }>(await api.ask(admin, KEY, { input }), 'createApiKey');
+    const { invitation } = await invite({ role: 'admin', expiresInHours: 720 }, key);
+    const [row] = await api.database.asOwner<{ ends: Date }>(
+      'SELECT expires_at AS ends FROM invitations WHERE id = $1',
+      [invitation.id],
+    );
+    expect(row?.ends.toISOString()).toBe(ends);
   });
 
   it('attack: many people use one invitation at the same moment', async () => {

@@ -7,7 +7,7 @@ import type { TenantKeys } from './tenant-keys.js';
 
 export { parseApiKey, ROLES, sameHash } from './api-keys.js';
 export type { ApiKeyParts, Role } from './api-keys.js';
-export type { By } from './changes.js';
+export type { By, Standing } from './changes.js';
 export {
   acceptInvitation,
   invite,

@@ -4,7 +4,7 @@ import type { TenantId, WorkspaceId } from '@bulkhead/contract';
 import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { Role } from './api-keys.js';
 import { SERVED_STATUSES } from './served.js';
-import { mustHaveWorkspace, note } from './changes.js';
+import { mustHaveWorkspace, mustStand, note } from './changes.js';
 import type { By } from './changes.js';
 import { memberOf } from './members.js';
 import type { Member } from './members.js';
@@ -57,6 +57,7 @@ export async function invite(
   const { id, role, workspaceId, email, expiresAt, by } = invitation;
   const token = `bhi_${db.tenantId}_${randomBytes(32).toString('base64url')}`;
   const row = await db.run(async (tx) => {
+    await mustStand(tx, by);
     await mustHaveWorkspace(tx, db.tenantId, workspaceId);
     const created = await tx.invitation.create({
       data: {

@@ -4,7 +4,7 @@ import { Prisma } from '@bulkhead/prisma/tenant';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import { newApiKey } from './api-keys.js';
 import type { Role } from './api-keys.js';
-import { mustHaveWorkspace, note, PLATFORM } from './changes.js';
+import { mustHaveWorkspace, mustStand, note, PLATFORM } from './changes.js';
 import type { By } from './changes.js';
 import { revokeInvitationsOf } from './withdraw.js';
 
@@ -48,6 +48,7 @@ export async function createApiKey(
   const { key: text, prefix, hash } = newApiKey();
   const { name, role, permissions, workspaceId, expiresAt, by = PLATFORM } = key;
   const row = await db.run(async (tx) => {
+    await mustStand(tx, by);
     await mustHaveWorkspace(tx, db.tenantId, workspaceId);
     const created = await tx.apiKey.create({
       data: {

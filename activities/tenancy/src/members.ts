@@ -2,7 +2,7 @@ import { BulkheadError } from '@bulkhead/contract';
 import type { WorkspaceId } from '@bulkhead/contract';
 import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { Role } from './api-keys.js';
-import { mustHaveWorkspace, note } from './changes.js';
+import { mustHaveWorkspace, mustStand, note, personBehind } from './changes.js';
 import type { By } from './changes.js';
 import { revokeKeysOf } from './keys.js';
 import { revokeInvitationsOf } from './withdraw.js';
@@ -58,7 +58,8 @@ export async function changeRole(
 ): Promise<Member> {
   const { memberId, by, within, role } = change;
   return db.run(async (tx) => {
-    await lockAdmins(tx, memberId);
+    await lockAdmins(tx, [memberId, personBehind(by) ?? memberId]);
+    await mustStand(tx, by);
     const before = await find(tx, memberId, within);
     const workspaceId = change.workspaceId === undefined ? before.workspaceId : change.workspaceId;
     await mustHaveWorkspace(tx, db.tenantId, workspaceId);
@@ -86,7 +87,8 @@ export async function removeMember(
   { memberId, by, within }: Target,
 ): Promise<{ readonly member: Member; readonly keysRevoked: number }> {
   return db.run(async (tx) => {
-    await lockAdmins(tx, memberId);
+    await lockAdmins(tx, [memberId, personBehind(by) ?? memberId]);
+    await mustStand(tx, by);
     const before = await find(tx, memberId, within);
     await keepAnAdmin(tx, before);
     await tx.member.update({
@@ -104,9 +106,9 @@ export async function removeMember(
 }
 
 /** Under this lock the admins are counted: two of them who remove each other at one moment leave one. */
-async function lockAdmins(tx: TenantClient, memberId: string): Promise<void> {
+async function lockAdmins(tx: TenantClient, concerned: readonly string[]): Promise<void> {
   await tx.$queryRaw`SELECT id FROM members WHERE tenant_id = app_tenant() AND removed_at IS NULL
-    AND (id = ${memberId} OR role = 'admin' AND workspace_id IS NULL) ORDER BY id FOR UPDATE`;
+    AND (id = ANY (${concerned}) OR role = 'admin' AND workspace_id IS NULL) ORDER BY id FOR UPDATE`;
 }
 
 async function keepAnAdmin(

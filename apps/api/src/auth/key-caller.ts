@@ -70,6 +70,7 @@ function principalOf(row: KeyRow, prefix: string): Principal | undefined {
     tenantId: tenantId(row.tenant_id),
     actor,
     responsible,
+    ...(bound ? { standing: { role: bound, workspaceId: row.owner_workspace } } : {}),
     role: ofPerson && bound ? weaker(role, bound) : role,
     workspaceId,
     expiresAt: row.expires_at ?? undefined,

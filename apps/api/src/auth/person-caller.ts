@@ -82,6 +82,7 @@ function principalOf(row: MemberRow, actor: string, expiresAt: Date | undefined)
     tenantId: tenantId(row.tenant_id),
     actor,
     responsible: actor,
+    standing: { role, workspaceId: row.workspace_id },
     role,
     workspaceId,
     expiresAt,

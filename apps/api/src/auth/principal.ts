@@ -3,7 +3,7 @@ import type { ExecutionContext } from '@nestjs/common';
 import { GqlExecutionContext } from '@nestjs/graphql';
 import { BulkheadError } from '@bulkhead/contract';
 import type { TenantId, WorkspaceId } from '@bulkhead/contract';
-import type { Role } from '@bulkhead/tenancy/admin';
+import type { Role, Standing } from '@bulkhead/tenancy/admin';
 import type { Access } from './access.js';
 import type { Identity } from './issuers.js';
 import type { Permission } from './roles.js';
@@ -16,6 +16,8 @@ export interface Principal extends Access {
   readonly actor: string;
   /** Who answers for it: the person behind a key, or the first of a chain of keys. Two keys of one person are one here. */
   readonly responsible: string;
+  /** What the person behind it had when they were let in; undefined for keys of no person. */
+  readonly standing?: Standing;
   readonly role: Role;
   /** Limited to this workspace; undefined: all of the tenant's. */
   readonly workspaceId: WorkspaceId | undefined;
@@ -68,6 +70,8 @@ export interface Credentials {
 export interface RequestContext extends Credentials {
   /** Set by the guard; a request with many fields is authenticated once. */
   caller?: Promise<Caller>;
+  /** A mutation's field was carried out with that caller: the next one asks who it is anew. */
+  changed?: boolean;
 }
 
 function callerOf(context: ExecutionContext): Promise<Caller> {

@@ -21,6 +21,10 @@ import type { ChangeRole, InviteMember } from './member.input.js';
 
 const HOUR_MS = 3_600_000;
 
+/** An invitation of a key ends with the key at the latest; a person's token ends within hours and the person stays. */
+const endOf = ({ identity, expiresAt }: Principal, wantedMs: number): Date =>
+  new Date(identity || !expiresAt ? wantedMs : Math.min(wantedMs, expiresAt.getTime()));
+
 @Injectable()
 export class MemberService {
   constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door'>) {}
@@ -50,7 +54,7 @@ export class MemberService {
       role,
       workspaceId,
       email: input.email ?? undefined,
-      expiresAt: new Date(now + input.expiresInHours * HOUR_MS),
+      expiresAt: endOf(principal, now + input.expiresInHours * HOUR_MS),
       by: principal,
     });
   }
