@@ -254,6 +254,22 @@ describe('revocation', () => {
     });
   });
 
+  it('attack: lifting one of two revocations gives back what the other still takes', async () => {
+    await create();
+    await call();
+    const states = () =>
+      line.database.asOwner<{ state: string }>('SELECT DISTINCT state FROM grants WHERE secret_name = $1', [
+        name,
+      ]);
+    const agent = await revoke({ scope: 'agent', target: 'tester' });
+    const tenant = await revoke({ scope: 'tenant' });
+    await liftRevocation(line.db('acme'), { id: agent.id ?? '', ...BY });
+    expect(await states()).toEqual([{ state: 'revoked' }]);
+    await liftRevocation(line.db('acme'), { id: tenant.id ?? '', ...BY });
+    expect(await states()).toEqual([{ state: 'active' }]);
+    expect(await call('T-2')).toMatchObject({ kind: 'ok' });
+  });
+
   it('attack: foreign, unknown and mixed-up names revoke nothing', async () => {
     const codes = await Promise.all(
       [
