@@ -30,6 +30,10 @@ describe('attack: the API', () => {
           ['BAD_USER_INPUT', 'reason'],
         ]);
       }
+      const remove = 'mutation ($memberId: ID!) { removeMember(memberId: $memberId) { __typename } }';
+      expect(codes(await api.ask(admin, remove, { memberId: bad }))).toEqual([
+        ['BAD_USER_INPUT', 'memberId'],
+      ]);
     }
     expect(await api.database.asOwner('SELECT 1 FROM runs')).toEqual([]);
   });

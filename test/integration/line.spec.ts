@@ -28,10 +28,11 @@ const effectsOf = (runId: string) =>
     'SELECT state, outcome, charged FROM effects WHERE run_id = $1 ORDER BY opened_at',
     [runId],
   );
+/** Without the broker's: this file asks it anew for each call, a run does so once per tool. */
 const recordsOf = async (runId: string): Promise<string[]> =>
   (
     await line.database.asOwner<{ kind: string }>(
-      'SELECT kind FROM journal_records WHERE run_id = $1 ORDER BY id',
+      "SELECT kind FROM journal_records WHERE run_id = $1 AND kind <> 'grant' ORDER BY id",
       [runId],
     )
   ).map((row) => row.kind);
