@@ -55,6 +55,25 @@ describe('API keys', () => {
   };
   const inAnHour = (): string => new Date(Date.now() + 3_600_000).toISOString();
 
+  it('attack: what a key may not read, it does not read through what a mutation answers', async () => {
+    const start = `mutation { startRun(input: { agentId: "${AGENT}", idempotencyKey: "seen", input: { ticketId: "T-1" } }) { id } }`;
+    const { id } = field<{ id: string }>(await api.ask(admin, start), 'startRun');
+    const permissions = ['run:cancel', 'run:start', 'approval:decide'];
+    const { key } = await made(admin, { role: 'admin', permissions });
+    const cancel = (fields: string): Promise<Answer> =>
+      api.ask(key, `mutation ($id: ID!) { cancelRun(id: $id, reason: "x") { ${fields} } }`, { id });
+    for (const shown of ['input', 'result', 'journal { body }', 'requests { reason }']) {
+      const answer = await cancel(shown);
+      expect(code(answer), shown).toBe('FORBIDDEN');
+      expect(JSON.stringify(answer.data), shown).not.toMatch(/T-1|body|reason/);
+    }
+    expect(code(await cancel('id state'))).toBeUndefined();
+    expect(field(await api.ask(key, start), 'startRun')).toEqual({ id });
+    expect(code(await api.ask(key, start.replace('{ id }', '{ journal { body } }')))).toBe('FORBIDDEN');
+    const unseen = `mutation { approve(id: "${buildApprovalId(ACME, '01kb3v6r2e8m4q7x9z0a1b2c3d')}") { arguments } }`;
+    expect(code(await api.ask(key, unseen))).toBe('FORBIDDEN');
+  });
+
   it('are shown once, stored as a hash, journalled, and say who made them', async () => {
     const { key, apiKey } = await made(admin, { role: 'viewer', expiresAt: inAnHour() });
     expect(key).toMatch(/^bhk_[0-9A-Za-z]{8}_[0-9A-Za-z]{32}$/);

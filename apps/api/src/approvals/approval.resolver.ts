@@ -41,7 +41,7 @@ export class ApprovalResolver {
   @Mutation(() => ApprovalModel, { description: 'Allows the call with exactly the arguments shown, once.' })
   @Permission('approval:decide')
   approve(
-    @CurrentPrincipal() principal: Principal,
+    @CurrentPrincipal('approval:read') principal: Principal,
     @Args('id', { type: () => ID }) id: string,
     @Args('reason', { type: () => String, nullable: true }, new SchemaPipe('reason', ReasonText))
     reason: string | null,
@@ -54,7 +54,7 @@ export class ApprovalResolver {
   })
   @Permission('approval:decide')
   reject(
-    @CurrentPrincipal() principal: Principal,
+    @CurrentPrincipal('approval:read') principal: Principal,
     @Args('id', { type: () => ID }) id: string,
     @Args('reason', { type: () => String, nullable: true }, new SchemaPipe('reason', ReasonText))
     reason: string | null,

@@ -80,9 +80,17 @@ function callerOf(context: ExecutionContext): Promise<Caller> {
   return caller;
 }
 
-/** The caller as a member of a tenant. The guard has run before, so there is one. @throws BulkheadError FORBIDDEN */
+/**
+ * The caller as a member of a tenant. The guard has run before, so there is one; it knows the handler's permission and not
+ * those of fields below, so a field that shows more than its parent's mutation needs names its own.
+ * @throws BulkheadError FORBIDDEN
+ */
 export const CurrentPrincipal = createParamDecorator(
-  async (_: unknown, context: ExecutionContext): Promise<Principal> => asMember(await callerOf(context)),
+  async (needs: Permission | undefined, context: ExecutionContext): Promise<Principal> => {
+    const principal = asMember(await callerOf(context));
+    if (needs !== undefined && !principal.can(needs)) throw refusal(principal);
+    return principal;
+  },
 );
 
 /** The caller, whoever it is: member or operator of the platform. */

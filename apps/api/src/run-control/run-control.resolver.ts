@@ -138,7 +138,10 @@ export class RunControlResolver {
     complexity: READ,
     description: 'What was asked of the run, or done to it from outside, newest first; at most 100.',
   })
-  requests(@CurrentPrincipal() principal: Principal, @Parent() run: Run): Promise<readonly RunRequestView[]> {
+  requests(
+    @CurrentPrincipal('run:read') principal: Principal,
+    @Parent() run: Run,
+  ): Promise<readonly RunRequestView[]> {
     return this.control.list(principal.tenantId, run.id as RunId);
   }
 }

@@ -80,12 +80,12 @@ export class RunResolver {
   }
 
   @ResolveField(() => JsonScalar, { complexity: 1 })
-  input(@CurrentPrincipal() principal: Principal, @Parent() run: Run): Promise<Json> {
+  input(@CurrentPrincipal('run:read') principal: Principal, @Parent() run: Run): Promise<Json> {
     return this.runs.input(principal.tenantId, run);
   }
 
   @ResolveField(() => JsonScalar, { nullable: true, complexity: 1 })
-  result(@CurrentPrincipal() principal: Principal, @Parent() run: Run): Promise<Json> {
+  result(@CurrentPrincipal('run:read') principal: Principal, @Parent() run: Run): Promise<Json> {
     return this.runs.result(principal.tenantId, run);
   }
 
@@ -94,7 +94,7 @@ export class RunResolver {
     complexity: READ,
   })
   journal(
-    @CurrentPrincipal() principal: Principal,
+    @CurrentPrincipal('run:read') principal: Principal,
     @Parent() run: Run,
   ): Promise<readonly JournalEntryView[]> {
     return this.runs.journal(principal.tenantId, run.id as RunId);

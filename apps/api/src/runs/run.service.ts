@@ -26,7 +26,10 @@ export class RunService {
     const { runId } = await this.deps
       .acceptRun(db, { ...input, actor: principal.actor, workspaces: principal.workspaces('run:start') })
       .catch(underInput);
-    return this.get(principal, runId);
+    // whoever may start it may know that it is; what more its fields show is asked for by each of them
+    const run = await findRun(db, runId);
+    if (!run) throw new BulkheadError('INTERNAL', { internal: 'an accepted run is not there' });
+    return run;
   }
 
   /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids and other workspaces. */

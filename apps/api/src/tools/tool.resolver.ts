@@ -107,7 +107,7 @@ export class ToolResolver {
     description: 'What it was, newest first; at most 100.',
   })
   versions(
-    @CurrentPrincipal() principal: Principal,
+    @CurrentPrincipal('tool:read') principal: Principal,
     @Parent() tool: ToolInfoView,
   ): Promise<readonly ToolVersionInfo[]> {
     return this.service.history(principal.tenantId, tool.id);
