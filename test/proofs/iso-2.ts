@@ -78,6 +78,7 @@ function unknownLike(id: string, kind: IdKind): string {
   const ulid = randomUlid();
   if (kind === 'run' || kind === 'approval' || kind === 'invitation')
     return `${id.slice(0, id.lastIndexOf('.'))}.${ulid}`;
+  if (kind === 'tool') return `${id.slice(0, id.lastIndexOf('.'))}.x${ulid}`;
   return `${id.slice(0, 3)}${ulid}`.slice(0, id.length).padEnd(id.length, 'x');
 }
 

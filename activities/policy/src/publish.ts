@@ -25,7 +25,7 @@ interface Publication {
  * the version before stays in force. @throws BulkheadError BAD_INPUT with the field that is wrong; INVALID_STATE when the
  * policy is frozen and the document does more than add deny and ask rules.
  */
-export function publishPolicy(
+export async function publishPolicy(
   db: TenantDb,
   { document, ...publication }: Publication & { readonly document: Json },
 ): Promise<{ readonly version: number }> {
