@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inject } from 'vitest';
@@ -21,7 +21,11 @@ export function controlKeys(dataDir: string): {
 }
 
 /** What every control process of a test is told besides its database, server and keys. */
-export const controlFolders = (dataDir: string): { bundlePath: string; exportsDir: string } => ({
+export const controlFolders = (
+  dataDir: string,
+): { bundlePath: string; exportsDir: string; lifecycleQueue: string } => ({
   bundlePath: lifecycleBundlePath(),
   exportsDir: join(dataDir, 'exports'),
+  // a file's control process must not take the lifecycles of another file's database: nobody ordered them there
+  lifecycleQueue: `lifecycle-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}`,
 });

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, LIFECYCLE_PLACE } from '@bulkhead/contract';
 
 /**
  * What each process is told: one JSON file, readable by its owner only, named by BULKHEAD_CONFIG. Keys and passwords
@@ -133,6 +133,8 @@ export const ControlConfigSchema = z.strictObject({
     bundlePath: path,
     /** Folder for what is kept of tenants that leave. */
     exportsDir: path,
+    /** Queue of the lifecycles: installations that share a Temporal server must not take each other's. */
+    lifecycleQueue: z.string().min(1).max(200).default(LIFECYCLE_PLACE.taskQueue),
   }),
   log: Log,
 });

@@ -33,7 +33,7 @@ export interface LifecycleService extends Lifecycles, SupervisedWorker {
 export function createLifecycleService(deps: LifecycleServiceDeps): LifecycleService {
   const { config, control, connection, tokens, server, log } = deps;
   const { address, tls } = config.temporal;
-  const { bundlePath, exportsDir } = config.control;
+  const { bundlePath, exportsDir, lifecycleQueue: taskQueue } = config.control;
   const ports = createLifecyclePorts({ connection, tokens, exportsDir });
   const steps = createLifecycleSteps({
     ...ports,
@@ -51,11 +51,11 @@ export function createLifecycleService(deps: LifecycleServiceDeps): LifecycleSer
       await ensurePlatformNamespace(connection);
       return openWorkerConnection({ address, tls, token: current });
     },
-    createWorker: (native) => createLifecycleWorker(native, bundlePath, steps),
+    createWorker: (native) => createLifecycleWorker(native, taskQueue, bundlePath, steps),
     log: log.child({ worker: 'lifecycle' }),
   });
   return {
-    ...createLifecycles({ control, connection, log }),
+    ...createLifecycles({ control, connection, taskQueue, log }),
     ...worker,
     reconcileOnce: () => reconcileTenants({ control, log, registerNamespace: ports.registerNamespace }),
   };

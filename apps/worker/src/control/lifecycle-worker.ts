@@ -10,12 +10,14 @@ const SHUTDOWN_GRACE_MS = 5_000;
 /** The Worker of the platform's own workflows: another bundle, namespace and token than any tenant's. */
 export function createLifecycleWorker(
   connection: NativeConnection,
+  taskQueue: string,
   bundlePath: string,
   steps: LifecycleActivities,
 ): Promise<Worker> {
   return Worker.create({
     connection,
-    ...LIFECYCLE_PLACE,
+    namespace: LIFECYCLE_PLACE.namespace,
+    taskQueue,
     identity: 'control',
     workflowBundle: { codePath: bundlePath },
     activities: beating(steps),

@@ -9,6 +9,7 @@ import { pendingLifecycles, runningLifecycles, showStarted, showTold } from '@bu
 export interface LifecyclesDeps {
   readonly control: Pick<ControlDb, 'query'>;
   readonly connection: Connection;
+  readonly taskQueue: string;
   readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 
@@ -22,7 +23,7 @@ export interface Lifecycles {
 const REQUEST_MS_MAX = 5_000;
 
 /** Carries what is ordered for tenants to the platform's own workflows. */
-export function createLifecycles({ control, connection, log }: LifecyclesDeps): Lifecycles {
+export function createLifecycles({ control, connection, taskQueue, log }: LifecyclesDeps): Lifecycles {
   const { workflow } = new Client({ connection, namespace: LIFECYCLE_PLACE.namespace, identity: 'control' });
   const soon = <T>(work: () => Promise<T>): Promise<T> =>
     connection.withDeadline(Date.now() + REQUEST_MS_MAX, work);
@@ -32,7 +33,7 @@ export function createLifecycles({ control, connection, log }: LifecyclesDeps): 
       await soon(() =>
         workflow.start(LIFECYCLE_WORKFLOW, {
           workflowId: what.lifecycleId,
-          taskQueue: LIFECYCLE_PLACE.taskQueue,
+          taskQueue,
           args: [what],
           workflowIdConflictPolicy: 'FAIL',
           // one that somebody terminated may be started again; steps of one that is over do nothing
