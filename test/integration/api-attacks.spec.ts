@@ -30,6 +30,8 @@ describe('attack: the API', () => {
           ['BAD_USER_INPUT', 'reason'],
         ]);
       }
+      const enable = 'mutation ($id: ID!) { enableTool(id: $id, reason: "x") { id } }';
+      expect(codes(await api.ask(admin, enable, { id: bad }))).toEqual([['BAD_USER_INPUT', 'id']]);
       const remove = 'mutation ($memberId: ID!) { removeMember(memberId: $memberId) { __typename } }';
       expect(codes(await api.ask(admin, remove, { memberId: bad }))).toEqual([
         ['BAD_USER_INPUT', 'memberId'],

@@ -1,5 +1,6 @@
 import { Inject } from '@nestjs/common';
 import { Args, ID, Mutation, Parent, Query, ResolveField, Resolver } from '@nestjs/graphql';
+import { z } from 'zod';
 import type { Json } from '@bulkhead/contract';
 import type { ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
 import { Permission } from '../auth/permission.js';
@@ -13,7 +14,7 @@ import { PinInput, SpecInput } from './tool.input.js';
 import { ToolModel, ToolVersionModel } from './tool.model.js';
 import { ToolService } from './tool.service.js';
 
-const Id = () => Args('id', { type: () => ID });
+const Id = () => Args('id', { type: () => ID }, new SchemaPipe('id', z.string()));
 const Spec = () =>
   Args(
     'spec',
