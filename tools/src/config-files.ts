@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { EgressSchema, IssuersSchema } from '@bulkhead/runtime/config';
 import type { IssuerConfig } from '@bulkhead/runtime/config';
 import type { KeyFiles } from './keys.js';
@@ -125,6 +125,10 @@ export async function writeConfigFiles(settings: InstallationSettings): Promise<
   );
   return files;
 }
+
+/** The file that a command reads: BULKHEAD_CONFIG, or the process's one in the data folder of a local installation. */
+export const configFileOf = (dataDir: string, role: 'api' | 'control'): string =>
+  process.env['BULKHEAD_CONFIG'] ?? join(resolve(dataDir), 'config', `${role}.json`);
 
 /** A setting that a person wrote is not valid; the message names file and field. */
 export class SettingInvalid extends Error {

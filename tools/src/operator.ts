@@ -1,11 +1,11 @@
 import { userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BulkheadError } from '@bulkhead/contract';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import { loadApiConfig } from '@bulkhead/runtime/config';
 import { createOperator, createOperatorKey, listOperators, revokeOperator } from '@bulkhead/tenancy/control';
+import { configFileOf } from './config-files.js';
 
 const HELP = `npm run operator -- key --name NAME [--days N]    makes an operator of the platform and prints the key, this once
 npm run operator -- person --issuer URL --subject SUBJECT --name NAME
@@ -103,9 +103,7 @@ async function main(): Promise<void> {
   });
   const [command, id] = positionals;
   if (values.help || command === undefined) return console.log(HELP);
-  const config = loadApiConfig(
-    process.env['BULKHEAD_CONFIG'] ?? join(resolve(values.data), 'config', 'api.json'),
-  );
+  const config = loadApiConfig(configFileOf(values.data, 'api'));
   const db = openControlDoor({ url: config.database.controlUrl, poolMax: 1, onError: () => undefined }); // a broken call throws itself
   try {
     const rows = await answer(db, command, id, values);

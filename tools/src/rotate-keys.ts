@@ -1,4 +1,3 @@
-import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { BulkheadError, InvalidId, tenantId } from '@bulkhead/contract';
@@ -6,6 +5,7 @@ import { openControlDoor } from '@bulkhead/prisma/control';
 import { loadControlConfig } from '@bulkhead/runtime/config';
 import { orderTokenKeys, tokenKeysInUse } from '@bulkhead/tenancy/control';
 import type { KeyOwner } from '@bulkhead/tenancy/control';
+import { configFileOf } from './config-files.js';
 
 const HELP = `npm run rotate-keys [-- flags]    gives every tenant and the platform the next key for signing Temporal tokens
 
@@ -51,8 +51,7 @@ async function main(): Promise<number> {
   }
   const owner = ownerOf(values);
   const say = (line: string): void => (values.json ? undefined : console.log(line));
-  const file = process.env['BULKHEAD_CONFIG'] ?? join(resolve(values.data), 'config', 'control.json');
-  const { database } = loadControlConfig(file);
+  const { database } = loadControlConfig(configFileOf(values.data, 'control'));
   const control = openControlDoor({ url: database.url, poolMax: 2, onError: () => undefined }); // a broken call throws itself
   try {
     const ordered = await orderTokenKeys(control, owner);

@@ -1,4 +1,3 @@
-import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { BulkheadError, InvalidId, tenantId } from '@bulkhead/contract';
@@ -18,6 +17,7 @@ import {
 } from '@bulkhead/tenancy/admin';
 import type { Role } from '@bulkhead/tenancy/admin';
 import { follow, LIFECYCLE_COMMANDS, orderOf, typist } from './tenant-lifecycle.js';
+import { configFileOf } from './config-files.js';
 
 const HELP = `npm run tenant -- create ID --name NAME    makes a tenant and its first API key (role admin)
 npm run tenant -- key ID --role ROLE        makes another key; roles: ${ROLES.join(', ')}
@@ -137,9 +137,7 @@ async function main(): Promise<void> {
   });
   const [command, id] = positionals;
   if (values.help || command === undefined) return console.log(HELP);
-  const config = loadApiConfig(
-    process.env['BULKHEAD_CONFIG'] ?? join(resolve(values.data), 'config', 'api.json'),
-  );
+  const config = loadApiConfig(configFileOf(values.data, 'api'));
   const door = openTenantDoor({ url: config.database.url, poolMax: 4, onError: () => undefined }); // a broken call throws itself
   try {
     const db = door.tenant(parseId(id));

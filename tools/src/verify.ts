@@ -1,9 +1,9 @@
-import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { verifyTenant } from '@bulkhead/journal/control';
 import type { TenantVerdict } from '@bulkhead/journal/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { loadControlConfig } from '@bulkhead/runtime/config';
+import { configFileOf } from './config-files.js';
 
 const HELP = `npm run verify [-- flags]    checks every tenant's journal, from its first record to its head, and each effect
                              against its records. The installation's database must be running.
@@ -29,8 +29,7 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const file = process.env['BULKHEAD_CONFIG'] ?? join(resolve(values.data), 'config', 'control.json');
-  const { database } = loadControlConfig(file);
+  const { database } = loadControlConfig(configFileOf(values.data, 'control'));
   const control = openControlDoor({ url: database.url, poolMax: 2, onError: () => undefined }); // a broken call throws itself
   try {
     const tenants = await control.query<{ id: string }>('SELECT id FROM tenants ORDER BY id');

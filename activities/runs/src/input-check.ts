@@ -1,6 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { ValidateFunction } from 'ajv/dist/2020.js';
-import { BulkheadError, canonicalJson, depthExceeds, isStorable } from '@bulkhead/contract';
+import { BoundedMap, BulkheadError, canonicalJson, depthExceeds, isStorable } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { schemaProblem } from '@bulkhead/contract/schemas';
 
@@ -16,14 +16,12 @@ export type InputCheck = (schema: Json, input: Json) => string;
 /** Compiled schemas are kept by their text, so two tenants never share by name what differs in content. */
 export function createInputCheck(): InputCheck {
   // one ajv per schema: a schema with an $id would otherwise stay registered and answer for its namesake
-  const cache = new Map<string, ValidateFunction>();
+  const cache = new BoundedMap<string, ValidateFunction>(CACHED_SCHEMAS_MAX);
   const compiled = (schema: Json): ValidateFunction => {
     const text = canonicalJson(schema);
     const known = cache.get(text);
     if (known) return known;
     const validate = compile(schema);
-    const oldest = cache.keys().next();
-    if (cache.size >= CACHED_SCHEMAS_MAX && !oldest.done) cache.delete(oldest.value);
     cache.set(text, validate);
     return validate;
   };

@@ -32,6 +32,7 @@ export type {
   ToolId,
   WorkspaceId,
 } from './ids.js';
+export { BoundedMap } from './bounded-map.js';
 export { TenantCache } from './tenant-cache.js';
 export { canonicalJson, depthExceeds } from './canonical-json.js';
 export type { Json } from './canonical-json.js';

@@ -1,3 +1,4 @@
+import { BoundedMap } from './bounded-map.js';
 import { subject } from '@casl/ability';
 import { compileTool } from './policy-compile.js';
 import type { CallSubject, ToolRules } from './policy-compile.js';
@@ -85,14 +86,12 @@ const TOOLS_MAX = 2_000;
  * condition; and there are no field rules.
  */
 export function compilePolicy(document: PolicyDocument): CompiledPolicy {
-  const tools = new Map<string, ToolRules>();
+  const tools = new BoundedMap<string, ToolRules>(TOOLS_MAX);
   const mode = document.mode ?? 'enforce';
   const rulesOf = (tool: string): ToolRules => {
     const known = tools.get(tool);
     if (known) return known;
     const rules = compileTool(document.rules.filter((rule) => covers(rule, tool)));
-    const oldest = tools.size >= TOOLS_MAX ? tools.keys().next().value : undefined;
-    if (oldest !== undefined) tools.delete(oldest);
     tools.set(tool, rules);
     return rules;
   };

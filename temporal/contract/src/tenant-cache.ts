@@ -1,3 +1,4 @@
+import { BoundedMap } from './bounded-map.js';
 import type { TenantId } from './ids.js';
 
 /** What is remembered for one tenant; `fresh` until its time is over. */
@@ -23,9 +24,11 @@ export type CacheKey = readonly (string | number | null)[];
  * compares: what was remembered for one tenant is never answered to another.
  */
 export class TenantCache<Value> {
-  private readonly entries = new Map<string, { tenantId: TenantId; value: Value; untilMs: number }>();
+  private readonly entries: BoundedMap<string, { tenantId: TenantId; value: Value; untilMs: number }>;
 
-  constructor(private readonly options: TenantCacheOptions) {}
+  constructor(private readonly options: TenantCacheOptions) {
+    this.entries = new BoundedMap(options.max);
+  }
 
   get(tenantId: TenantId, key: CacheKey): Remembered<Value> | undefined {
     const entry = this.entries.get(slotOf(tenantId, key));
@@ -34,12 +37,8 @@ export class TenantCache<Value> {
   }
 
   set(tenantId: TenantId, key: CacheKey, value: Value): void {
-    const { max, freshMs, nowMs } = this.options;
-    const slot = slotOf(tenantId, key);
-    this.entries.delete(slot); // the map's order is the order of setting
-    const oldest = this.entries.size >= max ? this.entries.keys().next().value : undefined;
-    if (oldest !== undefined) this.entries.delete(oldest);
-    this.entries.set(slot, { tenantId, value, untilMs: nowMs() + freshMs });
+    const { freshMs, nowMs } = this.options;
+    this.entries.set(slotOf(tenantId, key), { tenantId, value, untilMs: nowMs() + freshMs });
   }
 
   delete(tenantId: TenantId, key: CacheKey): void {

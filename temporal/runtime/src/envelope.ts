@@ -2,7 +2,7 @@ import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'nod
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { BulkheadError, placementOf } from '@bulkhead/contract';
+import { BoundedMap, BulkheadError, placementOf } from '@bulkhead/contract';
 import type { Envelope, EnvelopeDifference, SignedEnvelope, TenantId } from '@bulkhead/contract';
 import { EnvelopeSchema } from '@bulkhead/contract/schemas';
 
@@ -55,7 +55,7 @@ const KNOWN_MAX = 2_000;
  */
 export function createEnvelopeVerifier(jwksPath: string): EnvelopeVerifier {
   const keys = publicKeys(jwksPath);
-  const known = new Map<string, Envelope>();
+  const known = new BoundedMap<string, Envelope>(KNOWN_MAX);
   return {
     verify(text) {
       if (text === undefined || text === null || text === '') throw invalid('no envelope', 'envelope');
@@ -64,8 +64,6 @@ export function createEnvelopeVerifier(jwksPath: string): EnvelopeVerifier {
       if (before) return before;
       // frozen, because everyone who presents this text gets this object
       const envelope = Object.freeze(verified(text, keys));
-      const [oldest] = known.size >= KNOWN_MAX ? known.keys() : [];
-      if (oldest !== undefined) known.delete(oldest);
       known.set(text, envelope);
       return envelope;
     },

@@ -1,6 +1,6 @@
 import { subject } from '@casl/ability';
 import { accessibleBy, createPrismaAbility } from '@casl/prisma/runtime';
-import { BulkheadError } from '@bulkhead/contract';
+import { BoundedMap, BulkheadError } from '@bulkhead/contract';
 import type { Prisma } from '@bulkhead/prisma/tenant';
 import type { Role } from '@bulkhead/tenancy/admin';
 import { PERMISSIONS, reachOf, TENANT_WIDE } from './roles.js';
@@ -56,16 +56,14 @@ interface Holding {
 }
 
 /** Making the rules costs more than asking them, and callers of one kind share them. */
-const made = new Map<string, Access>();
 const MADE_MAX = 1_000;
+const made = new BoundedMap<string, Access>(MADE_MAX);
 
 export function accessOf(holding: Holding): Access {
   const key = JSON.stringify(holding);
   const before = made.get(key);
   if (before) return before;
   const access = makeAccess(holding);
-  const [oldest] = made.size >= MADE_MAX ? made.keys() : [];
-  if (oldest !== undefined) made.delete(oldest);
   made.set(key, access);
   return access;
 }

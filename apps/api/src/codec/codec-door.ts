@@ -10,6 +10,7 @@ import { parseStrictJson } from '../graphql/strict-json.js';
 import { isOwnOrigin } from '../graphql/upgrade.js';
 import { sessionToken } from '../sign-in/cookie.js';
 import { findSession } from '../sign-in/sessions.js';
+import { takeJsonPostsOnly } from '../graphql/json-posts.js';
 import { payloadsOf, wireOf } from './wire-payloads.js';
 
 /** Bytes of one request at most: results of several activities fit, in base64. */
@@ -30,11 +31,8 @@ export interface CodecDoor extends Pick<
 export async function openCodecDoor(server: FastifyInstance, door: CodecDoor): Promise<void> {
   await server.register(async (scope) => {
     const callers = new WeakMap<FastifyRequest, Principal>();
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
-      done(null, body);
-    });
     scope.setErrorHandler((error, _request, reply) => refuse(reply, error, door));
+    takeJsonPostsOnly(scope, '/codec/decode');
     scope.post('/codec/decode', {
       bodyLimit: BODY_BYTES_MAX,
       onRequest: async (request) => void callers.set(request, await callerOf(request, door)),
@@ -45,15 +43,6 @@ export async function openCodecDoor(server: FastifyInstance, door: CodecDoor): P
         const opened = await decode(principal, request.body, door);
         return reply.header('cache-control', 'no-store').send(opened);
       },
-    });
-    scope.route({
-      method: ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-      url: '/codec/decode',
-      onRequest: async (_request, reply) => {
-        reply.header('allow', 'POST');
-        throw new BulkheadError('METHOD_NOT_ALLOWED');
-      },
-      handler: () => undefined,
     });
   });
 }

@@ -6,6 +6,7 @@ import type { RequestContext } from '../auth/principal.js';
 import type { GraphqlDoor } from './door.js';
 import { publicErrors } from './errors.js';
 import type { PublicError } from './errors.js';
+import { takeJsonPostsOnly } from './json-posts.js';
 import { parseStrictJson } from './strict-json.js';
 
 /** Lists, so a batch of requests in one body is refused, are no object. */
@@ -26,25 +27,13 @@ type Request = z.infer<typeof Request>;
 export async function openHttpDoor(server: FastifyInstance, door: GraphqlDoor): Promise<void> {
   const { log } = door;
   await server.register(async (scope) => {
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
-      done(null, body);
-    });
     scope.setErrorHandler((error, _request, reply) => answer(reply, null, publicErrors(error, log)));
+    takeJsonPostsOnly(scope, '/graphql');
     scope.post('/graphql', async (request, reply) => {
       // a request without any body has no type either, and is not parsed
       if (typeof request.body !== 'string') throw new BulkheadError('UNSUPPORTED_MEDIA_TYPE');
       const result = await inTime(execute(server, request, request.body, door), door.settings.requestMs);
       return answer(reply, result.data ?? null, result.errors as PublicError[] | undefined);
-    });
-    scope.route({
-      method: ['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-      url: '/graphql',
-      onRequest: async (_request, reply) => {
-        reply.header('allow', 'POST');
-        throw new BulkheadError('METHOD_NOT_ALLOWED');
-      },
-      handler: () => undefined,
     });
   });
 }

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { BulkheadError, parseRunId } from '@bulkhead/contract';
+import { BulkheadError } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import { findRun, listRunRequests, requestRun } from '@bulkhead/runs/admin';
 import type { ResetPoint, Run, RunAction, RunRequestView } from '@bulkhead/runs/admin';
@@ -25,7 +25,9 @@ export class RunControlService {
    */
   async ask(principal: Principal, id: string, action: RunAction, asked: Asked): Promise<Run> {
     const db = this.deps.door.tenant(principal.tenantId);
-    await this.checkReach(principal, id, action);
+    const before = await findRun(db, id);
+    // one of a workspace that the caller does not reach looks like one that is not there
+    if (!before || !principal.covers(`run:${action.kind}`, before)) throw notFound();
     await requestRun(db, { ...asked, runId: id, action, actor: principal.actor }, this.deps.payloads);
     const run = await findRun(db, id);
     if (!run) throw notFound();
@@ -34,17 +36,6 @@ export class RunControlService {
 
   list(tenantId: TenantId, runId: RunId): Promise<readonly RunRequestView[]> {
     return listRunRequests(this.deps.door.tenant(tenantId), runId);
-  }
-
-  /** A run of a workspace that the caller does not reach looks like one that is not there. */
-  private async checkReach(principal: Principal, id: string, { kind }: RunAction): Promise<void> {
-    const { tenantId } = principal;
-    if (parseRunId(id)?.tenantId !== tenantId) throw notFound();
-    const within = principal.where(`run:${kind}`);
-    const run = await this.deps.door
-      .tenant(tenantId)
-      .run((tx) => tx.run.findFirst({ where: { AND: [{ tenantId, id }, within] }, select: { id: true } }));
-    if (!run) throw notFound();
   }
 }
 
