@@ -24,11 +24,13 @@ export async function tenantLifecycle(start: LifecycleStart): Promise<void> {
     return last;
   };
 
+  // counted before a step looks, not after it has answered: who takes it back in between is not slept through
+  let seen = woken;
   let answer = await all(LIFECYCLE_STEPS[start.kind]);
   if (start.kind !== 'offboard') return;
   while (answer.reinstate !== true && (answer.waitMs ?? 0) > 0) {
-    const seen = woken;
     await condition(() => woken > seen, answer.waitMs ?? 0);
+    seen = woken;
     answer = await lifecycleStep(start, 'wait-grace');
   }
   // the last moment to take it back: one commit decides, here or there
