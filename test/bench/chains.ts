@@ -15,22 +15,24 @@ export async function startChain(world: BenchWorld, name: ArmName, calls: number
   return workflowId;
 }
 
-/** A chain's events. */
+/** A chain's events, in milliseconds on the server's clock. */
 export interface Times {
-  /** Milliseconds on the server's clock. */
   readonly started: number;
+  readonly ended: number;
   readonly scheduled: number[];
   readonly completed: number[];
 }
 
 /** Waits for the chain's end and reads its times from its history. */
 export async function timesOf(world: BenchWorld, name: ArmName, workflowId: string): Promise<Times> {
-  const tenant: TenantId = name === 'bare' ? world.bare.tenant : world.governed;
-  const client = world.client(tenant);
-  const handle = client.workflow.getHandle(workflowId);
+  const tenant = tenantOf(world, name);
   await whenStarted(world, tenant, workflowId);
-  await handle.result();
-  const { events } = await handle.fetchHistory();
+  await world.client(tenant).workflow.getHandle(workflowId).result();
+  return historyOf(world, name, workflowId);
+}
+
+export async function historyOf(world: BenchWorld, name: ArmName, workflowId: string): Promise<Times> {
+  const { events } = await world.client(tenantOf(world, name)).workflow.getHandle(workflowId).fetchHistory();
   const at = (time: { seconds?: unknown; nanos?: number | null } | null | undefined): number =>
     Number(time?.seconds ?? 0) * 1000 + (time?.nanos ?? 0) / 1e6;
   const times = (
@@ -38,10 +40,34 @@ export async function timesOf(world: BenchWorld, name: ArmName, workflowId: stri
   ): number[] => (events ?? []).filter((event) => event[kind]).map((event) => at(event.eventTime));
   return {
     started: at(events?.[0]?.eventTime),
+    ended: at(events?.at(-1)?.eventTime),
     scheduled: times('activityTaskScheduledEventAttributes'),
     completed: times('activityTaskCompletedEventAttributes'),
   };
 }
+
+/** Events of a history up to and with the end of its first call; the governed one has the broker's marker besides. */
+const FIRST_CALL_EVENTS = 8;
+
+/** Returns when the chain has made a call. @throws Error when it does not within half a minute. */
+export async function whenCalling(world: BenchWorld, name: ArmName, workflowId: string): Promise<void> {
+  const tenant = tenantOf(world, name);
+  await whenStarted(world, tenant, workflowId);
+  const handle = world.client(tenant).workflow.getHandle(workflowId);
+  for (const until = Date.now() + 30_000; Date.now() < until;) {
+    if ((await handle.describe()).historyLength >= FIRST_CALL_EVENTS) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error(`${workflowId} made no call`);
+}
+
+/** Ends a chain from outside, wherever it is. */
+export async function endChain(world: BenchWorld, name: ArmName, workflowId: string): Promise<void> {
+  await world.client(tenantOf(world, name)).workflow.getHandle(workflowId).terminate('measured');
+}
+
+const tenantOf = (world: BenchWorld, name: ArmName): TenantId =>
+  name === 'bare' ? world.bare.tenant : world.governed;
 
 /** A governed run is accepted first and started by the control process; until then its workflow is unknown. */
 async function whenStarted(world: BenchWorld, tenant: TenantId, workflowId: string): Promise<void> {
