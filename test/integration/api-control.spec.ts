@@ -63,6 +63,30 @@ describe('kill, pause, read-only and freeze over GraphQL', () => {
     ]);
   });
 
+  it('a stop does not wait for those who only look, nor for those who write secrets', async () => {
+    const used: string[] = [];
+    const { controlDoor } = api.deps;
+    const tenant = controlDoor.tenant.bind(controlDoor);
+    Reflect.set(controlDoor, 'tenant', (id: typeof ACME) => {
+      used.push(id);
+      return tenant(id);
+    });
+    // one statement holds the lock, and its transaction ends with it
+    const lock = api.database.asOwner('DO $$ BEGIN LOCK TABLE secrets; PERFORM pg_sleep(1.5); END $$');
+    const reads = Array.from({ length: 12 }, () => api.ask(operator, '{ secrets { name } }'));
+    const listed = await api.ask(operator, LIST, { lifted: true });
+    expect(listed.errors).toBeUndefined();
+    expect(used).toEqual([]);
+    const begun = performance.now();
+    const stop = { scope: 'tenant', state: 'paused', reason: 'now' };
+    const { id } = field<Shown>(await api.ask(operator, STOP, stop), 'stopCalls');
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(used).not.toEqual([]);
+    await api.ask(operator, RESUME, { id, reason: 'tested' });
+    Reflect.set(controlDoor, 'tenant', tenant);
+    await Promise.all([lock, ...reads]);
+  });
+
   it('answers within the request when a host does not hear it, with the host it waits for', async () => {
     await api.database.asOwner("INSERT INTO hosts (id) VALUES ('host-deaf')");
     await api.database.asOwner(

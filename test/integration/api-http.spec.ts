@@ -98,6 +98,29 @@ describe('HTTP to the API', () => {
     expect(await named('c')).toBe('createSignInLink');
   });
 
+  it('takes the default of a variable that is not given, each time and of the operation that was named', async () => {
+    const query = `query a($yes: Boolean! = true) { me { role @include(if: $yes) actor @skip(if: $yes) } }
+      query b($yes: Boolean! = false, $first: Int! = 1) { me { role @include(if: $yes) actor @skip(if: $yes) }
+        runs(first: $first) { endCursor } }
+      query c($yes: Boolean = true) { me { role @include(if: $yes) } }`;
+    const fields = async (operationName: string, variables?: object): Promise<string> => {
+      const [, data] = await send({
+        headers: json,
+        body: JSON.stringify({ query, operationName, variables }),
+      });
+      return Object.keys(Object(Reflect.get(Object(data), 'me'))).join();
+    };
+    for (let time = 0; time < 3; time += 1) {
+      expect(await fields('a')).toBe('role');
+      expect(await fields('b', {})).toBe('actor');
+      expect(await fields('c')).toBe('role');
+      expect(await fields('a', { yes: false })).toBe('actor');
+    }
+    const wrong = JSON.stringify({ query, operationName: 'a', variables: { yes: null } });
+    for (let time = 0; time < 3; time += 1)
+      expect(await send({ headers: json, body: wrong })).toEqual([200, 'BAD_USER_INPUT']);
+  });
+
   it('tells when an answer takes too long, and logs the id', async () => {
     // one statement holds the lock, and its transaction ends with it
     const lock = api.database.asOwner('DO $$ BEGIN LOCK TABLE agents; PERFORM pg_sleep(2); END $$');

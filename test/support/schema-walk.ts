@@ -3,6 +3,7 @@ import {
   isEnumType,
   isInputObjectType,
   isLeafType,
+  getNullableType,
   isListType,
   isNonNullType,
   isObjectType,
@@ -27,6 +28,14 @@ export interface RootField {
   /** Variables that are well formed. */
   variables(): Record<string, unknown>;
   readonly slots: readonly Slot[];
+  /** Every argument and input field that takes text, ids and lists of texts included. */
+  readonly texts: readonly TextPlace[];
+}
+
+export interface TextPlace {
+  readonly path: readonly string[];
+  readonly isId: boolean;
+  readonly isList: boolean;
 }
 
 /** Every query, mutation and subscription of the schema, with the slots that name something. */
@@ -54,6 +63,7 @@ function rootField(kind: RootField['kind'], type: string, field: GraphQLField<un
     document: `${head} { ${call} ${selection(field.type, 4)} }`,
     variables: () => Object.fromEntries(field.args.map((arg) => [arg.name, valueFor(arg.type, arg.name)])),
     slots: field.args.flatMap((arg) => slotsOf(full, field.name, [arg.name], arg.type)),
+    texts: field.args.flatMap((arg) => textsOf([arg.name], arg.type)),
   };
 }
 
@@ -69,6 +79,18 @@ function slotsOf(full: string, field: string, path: readonly string[], type: Gra
   }
   const isName = named.name === 'ID' || (named.name === 'String' && NAMES_SOMETHING.test(path.at(-1) ?? ''));
   return isName ? [{ name: `${full}(${path.join('.')})`, field, path }] : [];
+}
+
+/** Texts that end in a column, a signal or a log; enums, numbers and dates have a form of their own. */
+const TEXT_TYPES = new Set(['ID', 'String', 'SecretValue']);
+
+function textsOf(path: readonly string[], type: GraphQLInputType): TextPlace[] {
+  const named = getNamedType(type);
+  if (isInputObjectType(named)) {
+    return Object.values(named.getFields()).flatMap((input) => textsOf([...path, input.name], input.type));
+  }
+  if (!TEXT_TYPES.has(named.name)) return [];
+  return [{ path, isId: named.name === 'ID', isList: isListType(getNullableType(type)) }];
 }
 
 /** Texts that must be of a certain form, or the attack ends at the check of the form. */

@@ -1,7 +1,6 @@
 import { Inject } from '@nestjs/common';
 import { Args, ID, Int, Mutation, Query, Resolver } from '@nestjs/graphql';
 import { z } from 'zod';
-import { isStorable } from '@bulkhead/contract';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
@@ -12,12 +11,7 @@ import { ApprovalModel, ApprovalPageModel, ApprovalStateEnum } from './approval.
 import type { ApprovalState } from './approval.model.js';
 import { ApprovalService } from './approval.service.js';
 
-const ReasonText = z
-  .string()
-  .min(1)
-  .max(1000)
-  .refine((text) => isStorable(JSON.stringify(text)), 'must be text without U+0000')
-  .nullish();
+const ReasonText = z.string().min(1).max(1000).nullish();
 
 @Resolver(() => ApprovalModel)
 export class ApprovalResolver {

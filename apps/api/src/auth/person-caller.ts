@@ -20,7 +20,7 @@ interface MemberRow {
  * A person who proved who they are: an operator of the platform, a member of the tenant that was chosen (the only one
  * needs no choice), or nobody's member yet.
  * @throws BulkheadError FORBIDDEN when the chosen tenant is not one of theirs, the same whether or not it exists;
- * TENANT_SUSPENDED
+ * TENANT_SUSPENDED when the chosen one is not served
  */
 export async function findPersonCaller(
   db: Db,
@@ -37,9 +37,14 @@ export async function findPersonCaller(
     throw notTheirs();
   }
   const actor = `user:${identity.id}`;
-  const principal = member && principalOf(member, actor, identity.expiresAt);
-  if (principal) return { ...principal, identity, memberships };
-  return { kind: 'person', actor, identity, memberships, expiresAt: identity.expiresAt, can: () => false };
+  const { expiresAt } = identity;
+  const can = (): false => false;
+  const person = { kind: 'person', actor, identity, memberships, expiresAt, can } as const;
+  // nobody chose it, so it must not keep them from joining another
+  if (member && wanted === undefined && !SERVED.has(member.status))
+    return { ...person, refused: 'TENANT_SUSPENDED' };
+  const principal = member && principalOf(member, actor, expiresAt);
+  return principal ? { ...principal, identity, memberships } : person;
 }
 
 /** A member by id, for what acts for them later: a signed-in browser. undefined: not a member any more. */

@@ -35,13 +35,15 @@ export interface Membership {
   readonly workspaceId: WorkspaceId | undefined;
 }
 
-/** A person who is no member of a tenant, or of several and has not said which. */
+/** A person who is no member of a tenant, or of several and has not said which, or whose only tenant is not served. */
 export interface Person {
   readonly kind: 'person';
   /** `user:<id>` */
   readonly actor: string;
   readonly identity: Identity;
   readonly memberships: readonly Membership[];
+  /** Why this person is nobody's member now, where that is not their own choice. */
+  readonly refused?: 'TENANT_SUSPENDED';
   readonly expiresAt: Date;
   can(permission: Permission): false;
 }
@@ -72,6 +74,8 @@ export interface RequestContext extends Credentials {
   caller?: Promise<Caller>;
   /** A mutation's field was carried out with that caller: the next one asks who it is anew. */
   changed?: boolean;
+  /** Which operation of the document is asked; undefined: it has one. */
+  readonly operationName?: string | undefined;
 }
 
 function callerOf(context: ExecutionContext): Promise<Caller> {
@@ -107,6 +111,7 @@ export function asMember(caller: Caller): Principal {
 /** Why a caller may not, as far as they can do something about it. */
 export function refusal(caller: Caller): BulkheadError {
   if (caller.kind !== 'person') return new BulkheadError('FORBIDDEN');
+  if (caller.refused !== undefined) return new BulkheadError(caller.refused);
   if (caller.memberships.length === 0) {
     return new BulkheadError('FORBIDDEN', { publicMessage: 'You are not a member of any tenant yet.' });
   }

@@ -21,7 +21,7 @@ export type ShownStop = Omit<Stop, 'target'> & { readonly target: string | undef
 
 @Injectable()
 export class ControlService {
-  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'controlDoor' | 'settings'>) {}
+  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'controlDoor' | 'door' | 'settings'>) {}
 
   /**
    * Commits the stop and answers when it is in force, or after a bound with whom it waits for.
@@ -42,8 +42,9 @@ export class ControlService {
     return shown(await untilInForce(db, id, 0));
   }
 
+  /** Through the ordinary door: who only looks must not hold what a stop needs. */
   async list(principal: Principal, lifted: boolean): Promise<readonly ShownStop[]> {
-    return (await listStops(this.deps.controlDoor.tenant(principal.tenantId), { lifted })).map(shown);
+    return (await listStops(this.deps.door.tenant(principal.tenantId), { lifted })).map(shown);
   }
 
   /** Within the time in which a request is answered: a stop that is committed must not look as if it had failed. */

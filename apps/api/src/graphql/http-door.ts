@@ -50,12 +50,13 @@ async function execute(
   const request = parse(body);
   if (settings.documents && !settings.documents.has(request.query))
     throw new BulkheadError('DOCUMENT_NOT_LISTED', { field: 'query' });
-  const context: RequestContext = { ...credentials, caller: Promise.resolve(caller) };
+  const operationName = request.operationName ?? undefined;
+  const context: RequestContext = { ...credentials, caller: Promise.resolve(caller), operationName };
   return server.graphql(
     sourceOf(request),
     context as unknown as Record<string, unknown>,
     request.variables ?? {},
-    request.operationName ?? undefined,
+    operationName,
   );
 }
 

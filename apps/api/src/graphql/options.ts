@@ -4,10 +4,13 @@ import { Kind, OperationTypeNode } from 'graphql';
 import type { DocumentNode, GraphQLSchema } from 'graphql';
 import type { Logger } from 'pino';
 import { BulkheadError } from '@bulkhead/contract';
+import type { RequestContext } from '../auth/principal.js';
 import { publicErrors } from './errors.js';
 import { checkCost } from './cost.js';
 import { checkDocument } from './document-limits.js';
+import { withDefaults } from './defaults.js';
 import { checkSource } from './source-limits.js';
+import { checkLiterals, checkVariables } from './texts.js';
 
 /** Names near a wrong one would tell the schema; and nobody reads a hundred complaints. */
 export const VALIDATION = { hideSuggestions: true, maxErrors: 10 };
@@ -33,11 +36,17 @@ export function graphqlOptions(
     },
     hooks: {
       preParsing: (_schema: GraphQLSchema, source: string) => checkSource(source),
-      preValidation: (_schema: GraphQLSchema, document: DocumentNode) => {
+      preValidation: (schema: GraphQLSchema, document: DocumentNode) => {
         checkDocument(document, introspection);
+        checkLiterals(schema, document);
         refuseSubscriptions(document);
       },
-      preExecution: (schema, document, _context, variables) => checkCost(schema, document, variables ?? {}),
+      preExecution: (schema, document, context, given: Record<string, unknown>) => {
+        checkVariables(schema, document, given);
+        checkCost(schema, document, given);
+        const { operationName } = context as unknown as RequestContext;
+        return { variables: withDefaults(document, operationName, given) };
+      },
     },
   };
 }

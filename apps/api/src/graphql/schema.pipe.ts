@@ -1,6 +1,6 @@
 import type { PipeTransform } from '@nestjs/common';
 import type { z } from 'zod';
-import { BulkheadError, isStorable } from '@bulkhead/contract';
+import { BulkheadError } from '@bulkhead/contract';
 
 /** Parses one argument with zod; the error names the field as a dotted path that starts at the argument. */
 export class SchemaPipe<S extends z.ZodType> implements PipeTransform<unknown, z.infer<S>> {
@@ -10,11 +10,6 @@ export class SchemaPipe<S extends z.ZodType> implements PipeTransform<unknown, z
   ) {}
 
   transform(value: unknown): z.infer<S> {
-    // no column can hold it, so nothing has such a name; what stands inside an object its schema says
-    if (typeof value === 'string' && !isStorable(JSON.stringify(value))) {
-      const publicMessage = `${this.argument}: must be text without U+0000`;
-      throw new BulkheadError('BAD_INPUT', { field: this.argument, publicMessage });
-    }
     const parsed = this.schema.safeParse(value);
     if (parsed.success) return parsed.data;
     const [issue] = parsed.error.issues;

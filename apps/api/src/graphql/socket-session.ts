@@ -1,6 +1,7 @@
 import { CloseCode } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { BulkheadError } from '@bulkhead/contract';
+import { refusal } from '../auth/principal.js';
 import type { Caller, Credentials } from '../auth/principal.js';
 import type { OpenCounts } from './open-counts.js';
 import type { SocketDoor } from './door.js';
@@ -91,6 +92,7 @@ export class SocketSession {
       const { caller, credentials } = this.current;
       try {
         const now = await this.door.authenticate(credentials);
+        if (now.kind === 'person' && now.refused !== undefined) throw refusal(now);
         if (!isSame(now, caller)) throw new BulkheadError('UNAUTHENTICATED');
         if (this.current) this.current = { caller: now, credentials };
         this.expireAt(now.expiresAt);

@@ -7,6 +7,7 @@ import { checkCost } from './cost.js';
 import { checkDocument } from './document-limits.js';
 import { VALIDATION } from './options.js';
 import { checkSource } from './source-limits.js';
+import { checkLiterals, checkVariables } from './texts.js';
 
 export interface SubscriptionRequest {
   readonly query: string;
@@ -29,6 +30,7 @@ export function prepareSubscription(
   checkSource(query);
   const document = parse(query);
   checkDocument(document, settings.introspection);
+  checkLiterals(schema, document);
   const errors = validate(schema, document, specifiedRules, VALIDATION);
   if (errors.length > 0) throw new AggregateError(errors);
   if (getOperationAST(document, operationName)?.operation !== OperationTypeNode.SUBSCRIPTION) {
@@ -37,6 +39,7 @@ export function prepareSubscription(
       publicMessage: 'Over a websocket only subscriptions are answered; send others by POST.',
     });
   }
+  checkVariables(schema, document, variables ?? {});
   checkCost(schema, document, variables ?? {});
   return {
     schema,

@@ -1,7 +1,6 @@
 import { Inject } from '@nestjs/common';
 import { Args, ID, Int, Mutation, Parent, ResolveField, Resolver } from '@nestjs/graphql';
 import { z } from 'zod';
-import { isStorable } from '@bulkhead/contract';
 import type { Lifecycle, Tenant } from '@bulkhead/tenancy/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentCaller } from '../auth/principal.js';
@@ -17,8 +16,7 @@ const text = (charactersMax: number) =>
     .string()
     .trim()
     .min(1, `give 1 to ${charactersMax} characters`)
-    .max(charactersMax, `give 1 to ${charactersMax} characters`)
-    .refine((given) => isStorable(JSON.stringify(given)), 'must be text without U+0000');
+    .max(charactersMax, `give 1 to ${charactersMax} characters`);
 
 const Id = () => Args('id', { type: () => ID });
 const Reason = () =>

@@ -77,6 +77,12 @@ export class MemberService {
     }
     const tenantId = tenantOfInvitation(token);
     if (!tenantId) throw new BulkheadError('NOT_FOUND', { field: 'token' });
+    const { tenant } = caller.identity;
+    // whoever took a token that is good for one tenant only must not make themselves a member of another with it
+    if (tenant !== undefined && tenant !== tenantId)
+      throw new BulkheadError('FORBIDDEN', {
+        publicMessage: 'Your token is limited to another tenant: sign in without that limit.',
+      });
     const member = await acceptInvitation(this.deps.door.tenant(tenantId), token, caller.identity);
     return { ...member, tenantId };
   }

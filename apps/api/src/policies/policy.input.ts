@@ -1,6 +1,5 @@
 import { Field, GraphQLISODateTime, ID, InputType, Int, registerEnumType } from '@nestjs/graphql';
 import { z } from 'zod';
-import { isStorable } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { POLICY_MODES } from '@bulkhead/contract/policy';
 import { JsonScalar } from '../graphql/json.scalar.js';
@@ -18,8 +17,7 @@ export const Why = z
   .string()
   .trim()
   .min(1, 'say why, in 1 to 1000 characters')
-  .max(1000, 'say why, in 1 to 1000 characters')
-  .refine((text) => isStorable(JSON.stringify(text)), 'must be text without U+0000');
+  .max(1000, 'say why, in 1 to 1000 characters');
 export const VersionNumber = z.int().min(1);
 export const OptionalVersion = VersionNumber.nullish();
 

@@ -1,6 +1,5 @@
 import { registerEnumType } from '@nestjs/graphql';
 import { z } from 'zod';
-import { isStorable } from '@bulkhead/contract';
 
 /** Where a reset starts again. */
 export const RESET_POINTS = ['first', 'last', 'event'] as const;
@@ -17,8 +16,7 @@ export const RequestReason = z
   .string()
   .trim()
   .min(1, 'say why, in 1 to 1000 characters')
-  .max(1000, 'say why, in 1 to 1000 characters')
-  .refine((text) => isStorable(JSON.stringify(text)), 'must be text without U+0000');
+  .max(1000, 'say why, in 1 to 1000 characters');
 
 export const IdempotencyKey = z
   .string()

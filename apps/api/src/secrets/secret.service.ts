@@ -30,7 +30,7 @@ const ANSWER_MS = 1_000;
 @Injectable()
 export class SecretService {
   constructor(
-    @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'controlDoor' | 'secrets' | 'settings'>,
+    @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'controlDoor' | 'door' | 'secrets' | 'settings'>,
   ) {}
 
   /** @throws BulkheadError BAD_INPUT, INVALID_STATE */
@@ -59,12 +59,17 @@ export class SecretService {
     const { tenantId, actor } = principal;
     const id = buildRevocationId(tenantId, newUlid(Date.now()));
     const boundMs = Math.max(0, this.deps.settings.requestMs - ANSWER_MS);
-    return revokeSecrets(this.db(principal), { ...request, id, actor, boundMs });
+    const db = request.dryRun ? this.db(principal) : this.deps.controlDoor.tenant(tenantId);
+    return revokeSecrets(db, { ...request, id, actor, boundMs });
   }
 
   /** @throws BulkheadError NOT_FOUND, INVALID_STATE */
   async lift(principal: Principal, id: string, reason: string): Promise<RevocationInfo> {
-    await liftRevocation(this.db(principal), { id, reason, actor: principal.actor });
+    await liftRevocation(this.deps.controlDoor.tenant(principal.tenantId), {
+      id,
+      reason,
+      actor: principal.actor,
+    });
     const lifted = (await this.revocations(principal)).find((revocation) => revocation.id === id);
     if (!lifted) throw new BulkheadError('NOT_FOUND', { field: 'id' });
     return lifted;
@@ -84,8 +89,9 @@ export class SecretService {
     return secret;
   }
 
+  /** For whoever looks or writes; the connections kept for revocations are for nobody else. */
   private db(principal: Principal) {
-    return this.deps.controlDoor.tenant(principal.tenantId);
+    return this.deps.door.tenant(principal.tenantId);
   }
 }
 
