@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildStopId, CHANNELS, tenantId } from '@bulkhead/contract';
-import type { Envelope, HostId } from '@bulkhead/contract';
+import type { Envelope, HostId, Json } from '@bulkhead/contract';
+import { publishPolicy, setPolicyMode } from '@bulkhead/policy/admin';
 import { listStops, resumeCalls, stopCalls, untilInForce } from '@bulkhead/tenancy/admin';
 import type { StopScope, StopState } from '@bulkhead/tenancy/admin';
 import { createStopWatch } from '../../apps/worker/src/host/stop-watch.js';
 import { randomUlid } from '../support/cross-tenant.js';
-import { openLine } from '../support/line.js';
+import { ALLOW_ALL, openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 
 const ACME = tenantId('acme');
@@ -243,6 +244,36 @@ describe('in force', () => {
     ] as const) {
       await expect(stop(state, scope, target, { end: true })).rejects.toMatchObject({ code: 'BAD_INPUT' });
     }
+  });
+
+  it('a freeze of the tenant holds its policy: only deny and ask rules are added, in every profile, until it is lifted', async () => {
+    const db = line.db('acme');
+    const publish = (document: Json, profile = 'default') =>
+      publishPolicy(db, { profile, document, publishedBy: 'key:admin', reason: 'a test' });
+    const deny: Json = { id: 'no-send', effect: 'deny', tools: ['open.send'] };
+    const allow: Json = { id: 'more', effect: 'allow', tools: ['desk.*'] };
+    await stop('frozen', 'tool', 'desk.read');
+    await publish({ rules: [ALLOW_ALL] });
+    const id = await stop('frozen');
+    for (const [document, profile] of [
+      [{ rules: [] }],
+      [{ rules: [ALLOW_ALL, allow] }],
+      [{ rules: [ALLOW_ALL], mode: 'observe' }],
+      [{ rules: [ALLOW_ALL, deny], mode: 'frozen' }],
+      [{ rules: [ALLOW_ALL] }, 'another'],
+    ] as [Json, string?][]) {
+      await expect(publish(document, profile), JSON.stringify(document)).rejects.toMatchObject({
+        code: 'INVALID_STATE',
+      });
+    }
+    const mode = { profile: 'default', mode: 'observe', publishedBy: 'key:admin', reason: 'a test' } as const;
+    await expect(setPolicyMode(db, mode)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    await publish({ rules: [deny, ALLOW_ALL], mode: 'enforce' });
+    await expect(publish({ rules: [ALLOW_ALL] })).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    expect(await host.call(run, 'desk.update', { id: 'T-1' })).toMatchObject({ state: 'frozen' });
+    await resume(id);
+    expect(await host.call(run, 'open.send', { id: 'T-1' })).toMatchObject({ kind: 'denied' });
+    await publish({ rules: [ALLOW_ALL] });
   });
 
   it('lifting wakes the runs that have started, and no others', async () => {

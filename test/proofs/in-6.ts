@@ -116,6 +116,7 @@ async function send(adapters: Adapters, url: string, way: keyof typeof WAYS): Pr
       idempotencyKey: 'bh-1',
       lease: undefined,
       signal: AbortSignal.timeout(PATIENCE_MS),
+      mayBegin: () => true,
       stillMine: () => true,
     };
     if (spec.adapter === 'http') return (await adapters.http({ ...invocation, spec })).kind;

@@ -11,6 +11,7 @@ const Published = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('published'), version: z.int() }),
   z.strictObject({ kind: z.literal('moved'), version: z.int() }),
   z.strictObject({ kind: z.literal('frozen') }),
+  z.strictObject({ kind: z.literal('tenant_frozen') }),
   z.strictObject({ kind: z.literal('no_draft') }),
 ]);
 
@@ -23,7 +24,7 @@ interface Publication {
 /**
  * Puts a new version in force for everything that is not admitted yet. A document that does not parse changes nothing:
  * the version before stays in force. @throws BulkheadError BAD_INPUT with the field that is wrong; INVALID_STATE when the
- * policy is frozen and the document does more than add deny and ask rules.
+ * policy or the whole tenant is frozen and the document does more than add deny and ask rules.
  */
 export async function publishPolicy(
   db: TenantDb,
@@ -90,6 +91,11 @@ async function publish(
       throw new BulkheadError('INVALID_STATE', {
         publicMessage:
           'The policy is frozen: only deny and ask rules may be added, and nothing else changed.',
+      });
+    case 'tenant_frozen':
+      throw new BulkheadError('INVALID_STATE', {
+        publicMessage:
+          'The tenant is frozen: only deny and ask rules may be added to a policy until the freeze is lifted.',
       });
     case 'no_draft':
       throw changedDraft();

@@ -24,6 +24,7 @@ export async function invoke(
     idempotencyKey: idempotencyKey(admission.key),
     lease,
     signal: AbortSignal.any([context.signal, flight.signal, timeout]),
+    mayBegin: () => saysYes(deps.stillMine) && !flight.stopped(),
     // in this order: a call that may be sent counts as sent
     stillMine: () => saysYes(deps.stillMine) && flight.maySend(),
   };

@@ -49,7 +49,9 @@ export interface Invocation<Spec extends ToolSpec = ToolSpec> {
   readonly lease: Lease | undefined;
   /** Cancel, shutdown, kill and the tool's timeout in one. */
   readonly signal: AbortSignal;
-  /** Asked right before the first byte: false when this host may have been fenced. */
+  /** Asked before anything is prepared: false when this host may have been fenced or the call was stopped. */
+  readonly mayBegin: () => boolean;
+  /** Asked once, right before the first byte of the call itself; after a yes the call counts as sent. */
   readonly stillMine: () => boolean;
 }
 
@@ -79,7 +81,7 @@ export function refusal({
   spec,
   lease,
   url,
-  stillMine,
+  mayBegin,
   signal,
 }: Omit<Invocation, 'tenantId'>): Ending | undefined {
   const notSent = (refusal: NotSent, message: string): Ending => ({
@@ -88,7 +90,7 @@ export function refusal({
     message,
   });
   if (signal.aborted) return notSent('provider_unavailable', 'The call was stopped before it was sent.');
-  if (!stillMine()) return notSent('host_fenced', 'This host may no longer act.');
+  if (!mayBegin()) return notSent('host_fenced', 'This host may no longer act.');
   if ((spec.credential === undefined) !== (lease === undefined)) {
     return notSent('denied', 'The credential of the tool is not at hand.');
   }

@@ -16,7 +16,7 @@ export class NotSent extends Error {
  * `fetch` for clients of others that want one: the address is judged when the socket connects, this host is asked
  * whether it may still act before the first byte, redirects are refused, and nothing is decoded.
  */
-export function createGuardedFetch(egress: Egress, stillMine: () => boolean): GuardedFetch {
+export function createGuardedFetch(egress: Egress, mayWrite: () => boolean): GuardedFetch {
   return (input, init = {}) =>
     new Promise((resolve, reject) => {
       const url = new URL(input);
@@ -43,7 +43,7 @@ export function createGuardedFetch(egress: Egress, stillMine: () => boolean): Gu
       outgoing.on('socket', (socket) =>
         whenConnected(socket, () => {
           if (outgoing.destroyed) return;
-          if (!stillMine()) return outgoing.destroy(new NotSent('this host may no longer act'));
+          if (!mayWrite()) return outgoing.destroy(new NotSent('this host may no longer act'));
           outgoing.end(typeof init.body === 'string' ? init.body : undefined);
         }),
       );

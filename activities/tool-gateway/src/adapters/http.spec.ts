@@ -64,6 +64,7 @@ function call(
     idempotencyKey: 'bh-1',
     lease: undefined,
     signal: AbortSignal.timeout(5_000),
+    mayBegin: () => true,
     stillMine: () => true,
     ...rest,
   };
@@ -192,11 +193,27 @@ describe('how a request can end', () => {
     const port = await listen(
       createTcpServer((socket) => socket.on('data', (data) => (bytes += data.length))),
     );
-    const answers = [true, false]; // mine when the adapter begins, not any more once the socket is connected
-    const ending = await adapter(call(port, { stillMine: () => answers.shift() ?? false }));
+    const ending = await adapter(call(port, { stillMine: () => false }));
     expect(ending).toMatchObject({ kind: 'not_sent', refusal: 'host_fenced' });
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(bytes).toBe(0);
+  });
+
+  it('a call that may not begin does not even connect', async () => {
+    let connections = 0;
+    const port = await listen(createTcpServer(() => (connections += 1)));
+    expect(await adapter(call(port, { mayBegin: () => false }))).toMatchObject({ refusal: 'host_fenced' });
+    expect(connections).toBe(0);
+  });
+
+  it('only a socket that stands asks for the first byte: a stop still finds a call that connects not sent', async () => {
+    const asked: string[] = [];
+    const stillMine = (): boolean => asked.push('first byte') > 0;
+    expect(await adapter(call(1, { stillMine }))).toMatchObject({ kind: 'not_sent', refusal: 'unreachable' });
+    expect(asked).toEqual([]);
+    const port = await serve((_request, response) => response.end('{}'));
+    expect(await adapter(call(port, { stillMine }))).toMatchObject({ kind: 'answered' });
+    expect(asked).toEqual(['first byte']);
   });
 
   it('sent, and the connection breaks: unknown', async () => {

@@ -16,14 +16,17 @@ import { createMcpPool } from './mcp-pool.js';
 let server: Server;
 let url: URL;
 const seen: IncomingHttpHeaders[] = [];
+/** Tools that were really called. */
+const called: string[] = [];
 
 beforeAll(async () => {
   server = createServer((request, response) => {
     seen.push(request.headers);
     const mcp = new McpServer({ name: 'office', version: '1' });
-    mcp.registerTool('add', { inputSchema: { a: z.number(), b: z.number() } }, ({ a, b }) => ({
-      content: [{ type: 'text', text: String(a + b) }],
-    }));
+    mcp.registerTool('add', { inputSchema: { a: z.number(), b: z.number() } }, ({ a, b }) => {
+      called.push('add');
+      return { content: [{ type: 'text', text: String(a + b) }] };
+    });
     mcp.registerTool('flood', { inputSchema: {} }, () => ({
       content: [{ type: 'text', text: 'x'.repeat(1_000_000) }],
     }));
@@ -73,9 +76,16 @@ const call = (tool: string, args: object = {}, over: object = {}, pin = pins.get
     idempotencyKey: 'bh-1',
     lease: undefined,
     signal: AbortSignal.timeout(10_000),
+    mayBegin: () => true,
     stillMine: () => true,
     ...over,
   });
+
+/** Passes one exchange on to the real server. */
+const relay = (body: string, headers: IncomingHttpHeaders): Promise<Response> => {
+  const { accept = '', 'content-type': type = '' } = headers;
+  return fetch(url, { method: 'POST', body, headers: { accept, 'content-type': type } });
+};
 
 describe('MCP over streamable HTTP', () => {
   it('calls a tool of a real server and returns what it said', async () => {
@@ -118,8 +128,40 @@ describe('MCP over streamable HTTP', () => {
 
   it('a host that may no longer act sends no call', async () => {
     const before = seen.length;
-    expect(await call('add', { a: 1, b: 1 }, { stillMine: () => false })).toMatchObject({ kind: 'not_sent' });
+    const refused = { kind: 'not_sent', refusal: 'host_fenced' };
+    expect(await call('add', { a: 1, b: 1 }, { mayBegin: () => false })).toMatchObject(refused);
     expect(seen.length).toBe(before);
+    // it becomes so while the server is asked what it offers: the call itself stays here
+    const said = called.length;
+    expect(await call('add', { a: 1, b: 1 }, { stillMine: () => false })).toMatchObject(refused);
+    expect(seen.length).toBeGreaterThan(before);
+    expect(called.slice(said)).not.toContain('add');
+  });
+
+  it('a server that goes away between its offer and the call was not sent the call', async () => {
+    let offered = false;
+    const gone = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        const asked = Buffer.concat(chunks).toString();
+        offered ||= asked.includes('tools/list');
+        void relay(asked, request.headers).then(async (answer) => {
+          response.writeHead(answer.status, {
+            'content-type': answer.headers.get('content-type') ?? 'text/plain',
+          });
+          response.end(await answer.text());
+          if (offered) gone.close();
+        });
+      });
+    });
+    await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve));
+    const place = new URL(`http://127.0.0.1:${(gone.address() as AddressInfo).port}/mcp`);
+    expect(await call('add', { a: 1, b: 1 }, { url: place })).toMatchObject({
+      kind: 'not_sent',
+      refusal: 'unreachable',
+    });
+    expect(offered).toBe(true);
   });
 
   it('attack: the server asks for more than the declared slot, and no header of ours tells it anything', () => {

@@ -67,6 +67,7 @@ const call = (
     idempotencyKey: 'bh-1',
     lease: undefined,
     signal: AbortSignal.timeout(10_000),
+    mayBegin: () => true,
     stillMine: () => true,
     ...over,
   });
@@ -131,6 +132,10 @@ describe('MCP adapter with a server that we did not write', () => {
   });
 
   it('a fenced host sends nothing', async () => {
+    expect(await call(ACME, 'spy', 'env', {}, { mayBegin: () => false })).toMatchObject({
+      kind: 'not_sent',
+      refusal: 'host_fenced',
+    });
     expect(await call(ACME, 'spy', 'env', {}, { stillMine: () => false })).toMatchObject({
       kind: 'not_sent',
       refusal: 'host_fenced',

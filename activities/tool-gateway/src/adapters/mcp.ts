@@ -9,7 +9,7 @@ import { ANSWER_DEPTH_MAX, credentialHeader, failed, refusal } from './adapter.j
 import type { Adapter, Ending, Invocation } from './adapter.js';
 import { ForbiddenAddress } from './egress.js';
 import type { Egress } from './egress.js';
-import { createGuardedFetch } from './guarded-fetch.js';
+import { createGuardedFetch, NotSent } from './guarded-fetch.js';
 import { notSent } from './http.js';
 import { offerOf } from './mcp-pin.js';
 import { CLIENT_INFO } from './mcp-pool.js';
@@ -27,15 +27,17 @@ export function createMcpAdapter(pool: McpPool, egress: Egress): Adapter<McpTool
     const refused = refusal(invocation);
     if (refused) return refused;
     const { server } = invocation.spec;
-    // true from the moment at which the request may have left: before it, an error is "not sent"
+    // true from the moment at which the call may have left: before it, an error is "not sent"
     const progress = { sent: false };
+    const begin = (): boolean => {
+      progress.sent = invocation.stillMine();
+      return progress.sent;
+    };
     try {
       if ('stdio' in server) {
-        return await pool.use(invocation.tenantId, server.stdio, (client) =>
-          call(client, invocation, progress),
-        );
+        return await pool.use(invocation.tenantId, server.stdio, (client) => call(client, invocation, begin));
       }
-      return await overHttp(egress, invocation, progress);
+      return await overHttp(egress, invocation, progress, begin);
     } catch (error) {
       return classifyMcpError(error, progress.sent);
     }
@@ -46,7 +48,8 @@ export function createMcpAdapter(pool: McpPool, egress: Egress): Adapter<McpTool
 async function overHttp(
   egress: Egress,
   outer: Invocation<McpTool>,
-  progress: { sent: boolean },
+  progress: { readonly sent: boolean },
+  begin: () => boolean,
 ): Promise<Ending> {
   // The SDK swallows an error in the answer's stream and would wait for the rest until the call's timeout: a flood has
   // to end the call itself.
@@ -57,7 +60,7 @@ async function overHttp(
   const client = new Client(CLIENT_INFO);
   const goodbyes: Promise<unknown>[] = [];
   const transport = new StreamableHTTPClientTransport(url, {
-    fetch: boundedFetch(egress, invocation, goodbyes, () => flood.abort()),
+    fetch: boundedFetch(egress, invocation, begin, goodbyes, () => flood.abort()),
     reconnectionOptions: {
       maxRetries: 0,
       initialReconnectionDelay: 1_000,
@@ -68,7 +71,8 @@ async function overHttp(
   try {
     // the SDK's class and its own interface differ under exactOptionalPropertyTypes (sessionId)
     await client.connect(transport as Transport, { signal });
-    return await call(client, invocation, progress);
+    // the call begins when its own connection stands
+    return await call(client, invocation, () => true);
   } catch (error) {
     if (!flood.signal.aborted) throw error;
     return progress.sent
@@ -90,26 +94,30 @@ async function overHttp(
 function boundedFetch(
   egress: Egress,
   invocation: Invocation<McpTool>,
+  begin: () => boolean,
   goodbyes: Promise<unknown>[],
   onFlood: () => void,
 ): FetchLike {
-  const { spec, signal, stillMine } = invocation;
-  const guarded = createGuardedFetch(egress, stillMine);
+  const { spec, signal, mayBegin } = invocation;
+  const prepare = createGuardedFetch(egress, mayBegin);
+  const send = createGuardedFetch(egress, begin);
   return async (input, init = {}) => {
     if (init.method === 'GET') return new Response(null, { status: 405 });
     const headers = new Headers(init.headers);
     for (const [name, value] of Object.entries(credentialHeader(invocation))) headers.set(name, value);
     const body = typeof init.body === 'string' ? init.body : '';
+    const isCall = body.includes('"method":"tools/call"');
     if (init.method === 'DELETE' || body.includes('"method":"notifications/cancelled"')) {
-      const goodbye = guarded(input, { ...init, headers, signal: AbortSignal.timeout(GOODBYE_MS) });
+      const goodbye = prepare(input, { ...init, headers, signal: AbortSignal.timeout(GOODBYE_MS) });
       goodbyes.push(goodbye);
       return goodbye;
     }
     const signals = init.signal ? [signal, init.signal] : [signal];
-    const response = await guarded(input, { ...init, headers, signal: AbortSignal.any(signals) });
+    const fetch = isCall ? send : prepare;
+    const response = await fetch(input, { ...init, headers, signal: AbortSignal.any(signals) });
     if (!response.body) return response;
     // JSON-RPC and event framing around the answer itself; a list of tools has a bound of its own
-    let left = body.includes('"method":"tools/call"') ? spec.answerBytesMax * 2 : LIST_BYTES_MAX;
+    let left = isCall ? spec.answerBytesMax * 2 : LIST_BYTES_MAX;
     const bounded = response.body.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({
         transform(chunk, controller) {
@@ -124,18 +132,14 @@ function boundedFetch(
   };
 }
 
-async function call(
-  client: Client,
-  invocation: Invocation<McpTool>,
-  progress: { sent: boolean },
-): Promise<Ending> {
+async function call(client: Client, invocation: Invocation<McpTool>, begin: () => boolean): Promise<Ending> {
   // the child may have needed seconds to start: ask again whether we may still act
   const refused = refusal(invocation);
   if (refused) return refused;
   const { spec, args, signal } = invocation;
   const changed = await changeOf(client, invocation);
   if (changed) return changed;
-  progress.sent = true;
+  if (!begin()) return notSent('not_mine');
   const result = await client.callTool({ name: spec.tool, arguments: { ...args } }, undefined, {
     signal,
     timeout: spec.timeoutMs,
@@ -173,6 +177,7 @@ export function classifyMcpResult(result: Record<string, unknown>, answerBytesMa
 export function classifyMcpError(error: unknown, sent: boolean): Ending {
   // the request itself never left, however far the conversation had come
   if (error instanceof ForbiddenAddress) return notSent('forbidden_address');
+  if (error instanceof NotSent) return notSent('not_mine');
   if (!sent) {
     return {
       kind: 'not_sent',
