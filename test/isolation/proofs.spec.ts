@@ -4,6 +4,7 @@ import { watchCheckouts } from '../support/checkouts.js';
 import { freshDatabase } from '../support/database.js';
 import { PROOF_IDS } from '../proofs/ids.mjs';
 import type { Proof } from '../proofs/proof.js';
+import { run as fc4 } from '../proofs/fc-4.js';
 import { run as fc7 } from '../proofs/fc-7.js';
 import { run as in1 } from '../proofs/in-1.js';
 import { run as in2 } from '../proofs/in-2.js';
@@ -37,6 +38,7 @@ const CHEAP: Record<string, Proof> = {
   'ISO-11': iso11,
   'ISO-13': iso13,
   'SEC-7': sec7,
+  'FC-4': fc4,
   'FC-7': fc7,
   'IN-1': in1,
   'IN-2': in2,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { BulkheadError } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { decrypt, encrypt, KEY_BYTES, PURPOSES } from '@bulkhead/runtime/keys';
 import type { Bytes, KeyRing } from '@bulkhead/runtime/keys';
@@ -35,7 +36,7 @@ export async function sealSecret(
   }
 }
 
-/** @throws BulkheadError SECRET_UNAVAILABLE, or Error when the ciphertext does not belong here. */
+/** @throws BulkheadError SECRET_UNAVAILABLE when it does not belong here, was changed, or its key is not there. */
 export async function openSecret(
   ring: Pick<KeyRing, 'open'>,
   place: Place,
@@ -48,6 +49,12 @@ export async function openSecret(
   );
   try {
     return decrypt(dataKey, contextOf(place), sealed.ciphertext);
+  } catch (cause) {
+    const { tenantId, name, version } = place;
+    throw new BulkheadError('SECRET_UNAVAILABLE', {
+      internal: `secret ${name} v${version} of ${tenantId} does not open`,
+      cause,
+    });
   } finally {
     dataKey.fill(0);
   }

@@ -25,7 +25,7 @@ export interface SecretBroker {
   secretBroker(envelope: Envelope, request: GrantRequest): Promise<GrantAnswer>;
   /**
    * The credential that admit has just confirmed, for one request. undefined: the tool uses none.
-   * @throws BulkheadError SECRET_UNAVAILABLE when it cannot be opened.
+   * @throws BulkheadError SECRET_UNAVAILABLE when it cannot be opened or was revoked meanwhile, KEY_DESTROYED
    */
   lease(admission: Admission): Promise<Lease | undefined>;
 }
@@ -78,10 +78,14 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
       const { tenantId } = admission;
       const { name, version } = admission.secret;
       const stored = await read(tenantId, name, version);
-      return new Lease(
-        await openSecret(deps.keyRing, { tenantId, name, version }, stored),
-        stored.boundHosts,
-      );
+      try {
+        const value = await openSecret(deps.keyRing, { tenantId, name, version }, stored);
+        return new Lease(value, stored.boundHosts);
+      } catch (error) {
+        // a row that is put right again must not stay what was remembered of it
+        cache.delete(tenantId, [name, version]);
+        throw error;
+      }
     },
   };
 }

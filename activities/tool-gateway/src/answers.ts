@@ -45,6 +45,20 @@ export async function rejected(deps: AnswerDeps, envelope: Envelope, rejection: 
   }
 }
 
+/** The tenant sees it in the journal and in the run: the author decides what becomes of the run without that tool. */
+export function noCredential(
+  deps: AnswerDeps,
+  envelope: Envelope,
+  { policyVersion }: AllowDecision,
+  { key, toolId }: Call,
+): Promise<Outcome> {
+  const reason = {
+    message: 'The credential of this tool cannot be opened. Nothing was sent.',
+    layer: 'credentials',
+  };
+  return rejected(deps, envelope, { key, toolId, kind: 'provider_unavailable', policyVersion, reason });
+}
+
 /** What admit said, as an answer for the kit or the author, or as a fault that is worth another attempt. */
 export async function answerOf(
   deps: AnswerDeps,

@@ -6,7 +6,7 @@ import type { AllowDecision, CallFacts } from '@bulkhead/policy/line';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import type { Lease } from '@bulkhead/secret-broker/line';
 import type { Ending } from './adapters/adapter.js';
-import { answerOf, rejected } from './answers.js';
+import { answerOf, noCredential, rejected } from './answers.js';
 import { approvalDigest, callKey } from './call-key.js';
 import type { GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 import type { CallInFlight } from './in-flight.js';
@@ -85,9 +85,10 @@ async function runCall(
       const admitted = await deps.journal.admit(tenantId, decision, call);
       if (admitted.kind === 'policy_moved' || admitted.kind === 'tool_moved') continue;
       if (admitted.kind !== 'admitted') return await answerOf(deps, envelope, decision, call, admitted);
-      const answer = await perform(deps, context, flight, matched, admitted.admission);
-      // a stop broke it off: admit says what the run has to wait for
-      if (answer !== undefined) return answer;
+      const performed = await perform(deps, context, flight, matched, admitted.admission);
+      if (performed === 'no_credential' && fresh) return await noCredential(deps, envelope, decision, call);
+      // a stop broke it off, or its credential ended meanwhile: admit says what the run has to wait for
+      if (typeof performed === 'object') return performed;
     } finally {
       flight.end();
     }
@@ -97,7 +98,8 @@ async function runCall(
 
 /**
  * From here on the effect has begun: whatever happens, it is settled. undefined: it was stopped and may be asked again.
- * @throws BulkheadError INTERNAL when the ticket is not one, or the credential that the tool needs is not there.
+ * `no_credential`: nothing was sent, because the credential that the tool needs cannot be opened.
+ * @throws BulkheadError INTERNAL when the ticket is not one; faults of the platform
  */
 async function perform(
   deps: GatewayDeps,
@@ -105,7 +107,7 @@ async function perform(
   flight: CallInFlight,
   matched: MatchedCall,
   admission: Admission,
-): Promise<CallAnswer | undefined> {
+): Promise<CallAnswer | 'no_credential' | undefined> {
   if (!isAdmission(admission)) {
     throw new BulkheadError('INTERNAL', { internal: 'the journal did not make this admission' });
   }
@@ -134,12 +136,17 @@ async function perform(
     if (noted !== undefined) await Promise.allSettled([noted, settling]);
     const answer = await settling;
     await noted;
-    if (fault !== undefined) throw fault;
-    return answer;
+    if (fault === undefined) return answer;
+    if (isCredentialFault(fault)) return answer && 'no_credential';
+    throw fault;
   } finally {
     lease?.end();
   }
 }
+
+/** Trying again would open nothing; a database that is away is another matter, and comes back by itself. */
+const isCredentialFault = (fault: unknown): boolean =>
+  fault instanceof BulkheadError && (fault.code === 'SECRET_UNAVAILABLE' || fault.code === 'KEY_DESTROYED');
 
 /** A call that we stopped ourselves says nothing about the tool; what a server offers may echo the credential. */
 function noteEnding(
