@@ -121,6 +121,11 @@ describe('MCP over streamable HTTP', () => {
     expect(await call('die')).toMatchObject({ kind: 'unknown' });
   });
 
+  it('attack: arguments that look like a message of the protocol do not make a call look unsent', async () => {
+    for (const method of ['notifications/cancelled', 'tools/list'])
+      expect(await call('die', { method })).toMatchObject({ kind: 'unknown' });
+  });
+
   it('a server that is not there was sent nothing', async () => {
     const away = new URL('http://127.0.0.1:1/mcp');
     expect(await call('add', { a: 1, b: 1 }, { url: away })).toMatchObject({ kind: 'not_sent' });

@@ -106,8 +106,9 @@ function boundedFetch(
     const headers = new Headers(init.headers);
     for (const [name, value] of Object.entries(credentialHeader(invocation))) headers.set(name, value);
     const body = typeof init.body === 'string' ? init.body : '';
-    const isCall = body.includes('"method":"tools/call"');
-    if (init.method === 'DELETE' || body.includes('"method":"notifications/cancelled"')) {
+    const method = methodOf(body);
+    const isCall = method === 'tools/call';
+    if (init.method === 'DELETE' || method === 'notifications/cancelled') {
       const goodbye = prepare(input, { ...init, headers, signal: AbortSignal.timeout(GOODBYE_MS) });
       goodbyes.push(goodbye);
       return goodbye;
@@ -130,6 +131,13 @@ function boundedFetch(
     );
     return new Response(bounded, response);
   };
+}
+
+/** Of the message itself: an agent's arguments may hold anything, also what looks like a message. */
+function methodOf(body: string): unknown {
+  if (body === '') return undefined;
+  const message: unknown = JSON.parse(body);
+  return typeof message === 'object' && message !== null && 'method' in message ? message.method : undefined;
 }
 
 async function call(client: Client, invocation: Invocation<McpTool>, begin: () => boolean): Promise<Ending> {
