@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { openTenantDoor } from '@bulkhead/prisma/tenant';
@@ -188,5 +188,42 @@ describe('an approval', () => {
     await approve(first);
     const stricter = { ...(obligation(`acme.approval.${calls}b`) as object), approvers: ['owner'] } as Json;
     expect(await admit({ policyVersion, approval: stricter })).toMatchObject({ kind: 'approval_required' });
+  });
+});
+
+describe('a tenant that is stopped,', () => {
+  const accept = (): Promise<unknown> =>
+    db.call('accept_run', {
+      id: `acme.run.stopped${calls}`,
+      workspaceId: 'main',
+      agentId: 'agent',
+      workflowType: 'w',
+      idempotencyKey: `stopped-${calls}`,
+      inputDigest: '00',
+      input: {},
+      envelope: 'e',
+      actor: 'key:operator',
+    });
+  afterEach(() => database.asOwner("UPDATE tenants SET status = 'active'"));
+
+  // whoever asks the database for a run, whatever was checked before
+  it.each([
+    ['suspended', 'TENANT_SUSPENDED', 0],
+    ['offboarding', 'TENANT_SUSPENDED', 0],
+    ['erasing', 'TENANT_SUSPENDED', 0],
+    ['offboarded', 'TENANT_SUSPENDED', 0],
+    ['provisioning', 'accepted', 1],
+    ['active', 'accepted', 1],
+    ['resuming', 'accepted', 1],
+  ])('and one that is %s: a new run is %s', async (status, expected, runs) => {
+    await database.asOwner('UPDATE tenants SET status = $1', [status]);
+    const count = () => db.run((tx) => tx.run.count());
+    const before = await count();
+    const answer = await accept().then(
+      (accepted) => (accepted as { kind: string }).kind,
+      (error: { code?: string }) => error.code,
+    );
+    expect(answer).toBe(expected);
+    expect(await count()).toBe(before + runs);
   });
 });

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildRevocationId, tenantId, toolId } from '@bulkhead/contract';
 import type { Envelope, Json } from '@bulkhead/contract';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
+import { requestRun } from '@bulkhead/runs/admin';
+import type { RunAction } from '@bulkhead/runs/admin';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { revokeSecrets, storeSecret } from '@bulkhead/secret-broker/admin';
 import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
@@ -230,6 +232,46 @@ describe('approvals', () => {
       reason: { message: expect.stringContaining('too bold') },
     });
     expect(line.tool.requests).toEqual([]);
+  });
+
+  describe('of a run that people steer', () => {
+    const order = (action: RunAction) =>
+      requestRun(
+        line.db('acme'),
+        { runId: run.runId, action, reason: 'x', actor: 'key:oncall-1', idempotencyKey: run.runId },
+        deps(),
+      );
+    beforeAll(() =>
+      // a person with two keys
+      line.database.asOwner(
+        `INSERT INTO api_keys (tenant_id, prefix, hash, name, role, owner) VALUES
+           ('acme', 'oncall-1', '\\x01', 'x', 'admin', 'user:ann'), ('acme', 'oncall-2', '\\x02', 'x', 'admin', 'user:ann')`,
+      ),
+    );
+    beforeEach(() =>
+      line.database.asOwner(
+        `UPDATE runs SET workflow_type = 'longChain', started_at = now() WHERE id = '${run.runId}'`,
+      ),
+    );
+
+    it.each<[string, RunAction]>([
+      ['sent it a signal', { kind: 'signal', name: 'enough' }],
+      ['sent it back', { kind: 'reset', point: { to: 'first' } }],
+    ])('attack: whoever %s approves its calls, old and new, also with another key', async (_, action) => {
+      const before = await ask({ id: 'T-4' });
+      await order(action);
+      const after = await ask({ id: 'T-5' });
+      for (const decidedBy of ['key:oncall-1', 'key:oncall-2', 'user:ann'])
+        for (const id of [before, after])
+          await expect(decide(id, { decidedBy })).rejects.toMatchObject({ code: 'FORBIDDEN' });
+      expect(await decide(after)).toMatchObject({ id: after, state: 'approved' });
+    });
+
+    it('whoever only wanted it to end has told it nothing', async () => {
+      const id = await ask({ id: 'T-4' });
+      await order({ kind: 'cancel' });
+      expect(await decide(id, { decidedBy: 'key:oncall-2' })).toMatchObject({ id, state: 'approved' });
+    });
   });
 
   it('expires, and a rule that changed asks again', async () => {

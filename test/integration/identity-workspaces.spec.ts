@@ -112,6 +112,17 @@ describe('a key of one workspace', () => {
     expect(await ids(all, '{ approvals(state: pending) { nodes { id } } }')).toContain(approvals.get('red'));
   });
 
+  it('attack: guesses an idempotency key of another workspace and gets a run of its own, as if nobody had used it', async () => {
+    const run = (answer: Answer): string => field<{ id: string }>(answer, 'startRun').id;
+    const red = run(await start('red', all, 'guessed'));
+    const mine = run(await start('blue', blue(), 'guessed'));
+    expect(mine).not.toBe(red);
+    expect(run(await start('blue', blue(), 'guessed'))).toBe(mine);
+    expect(run(await start('red', all, 'guessed'))).toBe(red);
+    const other = { input: { agentId: 'agent-blue', idempotencyKey: 'guessed', input: { other: true } } };
+    expect((await api.ask(blue(), START, other)).errors?.[0]?.extensions.code).toBe('IDEMPOTENCY_CONFLICT');
+  });
+
   it('works in its own workspace', async () => {
     expect((await start('blue', blue(), 'mine')).errors).toBeUndefined();
     expect((await api.ask(blue(), APPROVE, { id: approvals.get('blue') })).errors).toBeUndefined();

@@ -47,6 +47,25 @@ const create = (rules: Partial<SecretRules> = {}) =>
     BY,
   );
 const call = (id = 'T-1', which = tool) => host.call(run, which, { id });
+/** A workflow that presents a grant it has, without asking the broker. */
+const present = (grantId: string, which: string, id: string) =>
+  host.gateway(
+    run,
+    { toolId: toolId(which), args: { id }, segment: 0, n: 0, grantId: grantId as never },
+    {
+      workflowId: run.runId,
+      temporalRunId: 'replay',
+      attempt: 3,
+      host: host.id,
+      token: 'replay',
+      signal: new AbortController().signal,
+      heartbeat: () => undefined,
+    },
+  );
+const grantOf = async (which = tool): Promise<string> => {
+  const granted = await line.broker.secretBroker(run, { toolId: toolId(which) });
+  return granted.kind === 'grant' ? granted.grantId : granted.kind;
+};
 const sent = (): (string | undefined)[] => line.tool.requests.map((request) => request.headers.authorization);
 async function until(condition: () => boolean): Promise<void> {
   for (let i = 0; i < 500 && !condition(); i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -120,6 +139,37 @@ describe('who may use a secret', () => {
     expect((await call()).kind).toBe(expected);
     expect(sent()).toEqual(expected === 'ok' ? [`Bearer ${VALUE}`] : []);
   });
+
+  it('attack: the grant for one tool of a system is presented for another, which is not on the list', async () => {
+    const other = `sys${names}.erase`;
+    await declare(other);
+    await create({ tools: [tool] });
+    const grantId = await grantOf();
+    expect((await present(grantId, other, 'T-1')).kind).toBe('grant_stale');
+    expect((await call('T-1', other)).kind).toBe('denied');
+    expect(sent()).toEqual([]);
+    expect((await present(grantId, tool, 'T-1')).kind).toBe('ok');
+  });
+
+  it.each([
+    ['tools', "tools = '{other.tool}'", "tools = ARRAY['TOOL']"],
+    ['agents', "agents = '{other,class:gold}'", "agents = '{class:standard}'"],
+    ['use', "access = 'read'", "access = 'mutate'"],
+  ])(
+    'a rule about %s that is narrowed ends what was granted under the wider one',
+    async (_, narrow, wide) => {
+      const rule = (set: string) =>
+        line.database.asOwner(`UPDATE secrets SET ${set.replace('TOOL', tool)} WHERE name = $1`, [name]);
+      await create();
+      const grantId = await grantOf();
+      await rule(narrow);
+      expect((await present(grantId, tool, 'T-1')).kind).toBe('grant_stale');
+      expect(await call('T-1')).toMatchObject({ kind: 'denied', reason: { layer: 'credentials' } });
+      expect(sent()).toEqual([]);
+      await rule(wide);
+      expect((await present(grantId, tool, 'T-1')).kind).toBe('ok');
+    },
+  );
 
   it('each grant is journalled with name and version, and nothing anywhere in the database shows the value', async () => {
     await create();
@@ -201,19 +251,7 @@ describe('revocation', () => {
       ]);
       for (const id of ['T-3', 'T-3']) expect(await call(id)).toMatchObject({ kind: 'denied' });
       // a workflow that presents the grant it had: admit finds it stale, whatever the broker said
-      const replay = await host.gateway(
-        run,
-        { toolId: toolId(tool), args: { id: 'T-4' }, segment: 0, n: 0, grantId: granted[0]!.id as never },
-        {
-          workflowId: run.runId,
-          temporalRunId: 'replay',
-          attempt: 3,
-          host: host.id,
-          token: 'replay',
-          signal: new AbortController().signal,
-          heartbeat: () => undefined,
-        },
-      );
+      const replay = await present(granted[0]!.id, tool, 'T-4');
       expect(replay.kind).toBe('grant_stale');
       run = await line.newRun('acme');
       expect(await call('T-5')).toMatchObject({ kind: 'denied' });

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { openControlDoor } from '@bulkhead/prisma/control';
@@ -122,6 +123,76 @@ describe('keys that are destroyed', () => {
     await expect(rotateTenantKey(door.tenant(acme), newRing(), ORDER)).rejects.toMatchObject({
       code: 'KEY_DESTROYED',
     });
+  });
+});
+
+describe('a rotation and an erasure at the same time', () => {
+  /** A transaction that has the tenant's lock and waits to be told what to do. */
+  const open: pg.Client[] = [];
+  afterEach(() => Promise.all(open.splice(0).map((client) => client.end())));
+  const locked = async (): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: database.ownerUrl });
+    await client.connect();
+    open.push(client);
+    await client.query('BEGIN');
+    await client.query('SELECT pg_advisory_xact_lock(2, hashtext($1))', [acme]);
+    return client;
+  };
+  const waiting = (count: number): Promise<void> =>
+    vi.waitFor(
+      async () => {
+        const rows = await database.asOwner(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        );
+        expect(rows).toHaveLength(count);
+      },
+      { timeout: 5_000, interval: 10 },
+    );
+  const alive = (): Promise<object[]> =>
+    database.asOwner("SELECT key_id FROM tenant_keys WHERE tenant_id = $1 AND state <> 'destroyed'", [acme]);
+
+  it('leave no key alive when the rotation commits in the middle of the erasure', async () => {
+    const rotation = await locked();
+    await rotation.query("UPDATE tenant_keys SET state = 'retired' WHERE tenant_id = $1", [acme]);
+    await rotation.query("INSERT INTO tenant_keys (tenant_id, key_id, wrapped) VALUES ($1, 'next', 'x')", [
+      acme,
+    ]);
+    const erased = destroyTenantKeys(control, acme, ORDER);
+    await waiting(1);
+    await rotation.query('COMMIT');
+    expect(await erased).toEqual({ destroyed: 2 });
+    expect(await alive()).toEqual([]);
+  });
+
+  const erase = (): Promise<unknown> => destroyTenantKeys(control, acme, ORDER);
+  const rotate = (): Promise<unknown> =>
+    rotateTenantKey(door.tenant(acme), newRing(), ORDER).then(
+      () => 'rotated',
+      (error: { code?: string }) => error.code,
+    );
+
+  it.each([
+    ['the erasure', [erase, rotate], [{ destroyed: 1 }, 'KEY_DESTROYED']],
+    ['the rotation', [rotate, erase], ['rotated', { destroyed: 2 }]],
+  ])('leave no key alive when %s comes first', async (_, order, expected) => {
+    const gate = await locked();
+    const answers: Promise<unknown>[] = [];
+    for (const [place, work] of order.entries()) {
+      answers.push(work());
+      await waiting(place + 1);
+    }
+    await gate.query('COMMIT');
+    expect(await Promise.all(answers)).toEqual(expected);
+    expect(await alive()).toEqual([]);
+  });
+
+  it.each(['erasing', 'offboarded'])('no key is made for a tenant that is %s', async (status) => {
+    await database.asOwner('UPDATE tenants SET status = $2 WHERE id = $1', [acme, status]);
+    const before = await alive();
+    await expect(rotateTenantKey(door.tenant(acme), newRing(), ORDER)).rejects.toMatchObject({
+      code: 'KEY_DESTROYED',
+    });
+    expect(await alive()).toEqual(before);
   });
 });
 

@@ -70,6 +70,16 @@ async function mutationsOf(sql: RunSql): Promise<Mutation[]> {
       sql: "CREATE FUNCTION all_runs() RETURNS bigint SECURITY DEFINER LANGUAGE sql AS 'SELECT count(*) FROM runs'",
       noticedBy: 'catalog',
     },
+    {
+      name: 'a function for everybody',
+      sql: 'GRANT EXECUTE ON FUNCTION admit(jsonb) TO PUBLIC',
+      noticedBy: 'catalog',
+    },
+    {
+      name: 'each later function for everybody',
+      sql: 'ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC',
+      noticedBy: 'catalog',
+    },
   ];
 }
 

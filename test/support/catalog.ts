@@ -134,6 +134,15 @@ async function grantFaults(sql: RunSql): Promise<string[]> {
       WHERE c.relnamespace = 'public'::regnamespace AND g.grantee::regrole::text LIKE 'bulkhead\\_%'
         AND g.privilege_type IN ('TRUNCATE', 'TRIGGER', 'REFERENCES', 'MAINTAIN')
      UNION ALL
+     SELECT format('PUBLIC may %s function %s', g.privilege_type, p.proname)
+       FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+      WHERE p.pronamespace = 'public'::regnamespace AND g.grantee = 0
+     UNION ALL
+     SELECT format('PUBLIC may execute what %s makes from now on', r.rolname) FROM pg_roles r
+      WHERE r.oid = (SELECT c.relowner FROM pg_class c WHERE c.oid = 'runs'::regclass)
+        AND NOT EXISTS (SELECT FROM pg_default_acl d WHERE d.defaclrole = r.oid AND d.defaclobjtype = 'f' AND d.defaclnamespace = 0
+          AND NOT EXISTS (SELECT FROM aclexplode(d.defaclacl) g WHERE g.grantee = 0))
+     UNION ALL
      SELECT format('PUBLIC may %s the schema', g.privilege_type)
        FROM pg_namespace n, aclexplode(n.nspacl) g WHERE n.nspname = 'public' AND g.grantee = 0
      UNION ALL

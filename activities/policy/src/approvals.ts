@@ -68,7 +68,8 @@ const Decided = z.discriminatedUnion('kind', [
 /**
  * A person decides; the row is the decision and the run is woken at least once, by a signal whose argument is sealed here.
  * `within` is what the decider reaches.
- * @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver, or the requester)
+ * @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver, or answers for the run:
+ * started, signalled or reset it)
  */
 export async function decideApproval(
   db: TenantDb,
@@ -103,7 +104,8 @@ export async function decideApproval(
       throw new BulkheadError('INVALID_STATE', { publicMessage: 'This approval has expired.' });
     case 'not_approver':
       throw new BulkheadError('FORBIDDEN', {
-        publicMessage: 'The rule wants somebody else to decide: another role, and not whoever asked.',
+        publicMessage:
+          'The rule wants somebody else to decide: another role, and neither who started nor who steered the run.',
       });
     case 'decided':
       return get(db, keyRing, id);

@@ -21,7 +21,7 @@ export type { ResetPoint, RunAction, RunOrder, RunRequestKind, RunRequestView } 
 
 export interface RunRequest {
   readonly agentId: AgentId;
-  /** The same key with the same agent and input gives the same run; with others it is a conflict. */
+  /** The same key in the same workspace with the same agent and input gives the same run; with others it is a conflict. */
   readonly idempotencyKey: string;
   readonly input: Json;
   /** `key:<prefix>` or `user:<subject>`. */

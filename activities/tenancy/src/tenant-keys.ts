@@ -14,11 +14,14 @@ export interface TenantKey {
   readonly createdAt: Date;
 }
 
+/** From the point of no return on: what is to be erased must not grow. */
+const ERASED: readonly string[] = ['erasing', 'offboarded'];
+
 /**
  * Makes a new active key; the one before is retired: it opens what it sealed, by its id, and seals nothing more. Every
  * process seals with the new one within 10 s. Rotate at the latest after 2^32 payloads of one key, the bound of AES-GCM
  * with random nonces.
- * @throws BulkheadError NOT_FOUND (no such tenant), KEY_DESTROYED (a shredded tenant gets no new key)
+ * @throws BulkheadError NOT_FOUND (no such tenant), KEY_DESTROYED (a tenant that is shredded, or is to be, gets no new key)
  */
 export async function rotateTenantKey(
   db: TenantDb,
@@ -28,6 +31,8 @@ export async function rotateTenantKey(
   const { tenantId } = db;
   const { keyId, wrapped } = keys.newTenantKey(tenantId);
   return db.change(async (tx) => {
+    const tenant = await tx.tenant.findUnique({ where: { id: tenantId }, select: { status: true } });
+    if (tenant && ERASED.includes(tenant.status)) throw new BulkheadError('KEY_DESTROYED');
     const known = await tx.tenantKey.findMany({ select: { keyId: true, state: true } });
     const active = known.find(({ state }) => state === 'active');
     if (!active) throw new BulkheadError(known.length === 0 ? 'NOT_FOUND' : 'KEY_DESTROYED');

@@ -10,7 +10,7 @@ export class StartRunInput {
   agentId!: string;
   @Field(() => String, {
     description:
-      '1 to 128 characters. The same key with the same agent and input gives the same run, so it is safe to ask again.',
+      '1 to 128 characters, one name space per workspace. The same key with the same agent and input gives the same run, so it is safe to ask again.',
   })
   idempotencyKey!: string;
   @Field(() => JsonScalar, { description: 'Fits the inputSchema of the agent; 64 KiB at most.' })
