@@ -48,6 +48,7 @@ describe('credentials', () => {
     const context = {
       workflowId: run.runId,
       temporalRunId: 't',
+      onExpensiveQueue: false,
       attempt: 1,
       host: host.id,
       token: 't',
@@ -87,6 +88,7 @@ describe('credentials', () => {
       const context = {
         workflowId: run.runId,
         temporalRunId: 't',
+        onExpensiveQueue: false,
         attempt: 1,
         host: host.id,
         token: 't',

@@ -55,6 +55,7 @@ const present = (grantId: string, which: string, id: string) =>
     {
       workflowId: run.runId,
       temporalRunId: 'replay',
+      onExpensiveQueue: false,
       attempt: 3,
       host: host.id,
       token: 'replay',

@@ -141,6 +141,7 @@ async function gatewaySites(line: LineUnderTest): Promise<Site[]> {
     const answer = createToolGateway(deps)(envelope, request, {
       workflowId: envelope.runId,
       temporalRunId: randomUUID(),
+      onExpensiveQueue: false,
       attempt: 1,
       host,
       token: randomUUID(),

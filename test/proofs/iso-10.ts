@@ -225,6 +225,7 @@ async function present(
     .gateway(envelope, request, {
       workflowId: envelope.runId,
       temporalRunId: randomUUID(),
+      onExpensiveQueue: false,
       attempt: 1,
       host: host.id,
       token: randomUUID(),

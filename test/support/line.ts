@@ -270,6 +270,7 @@ async function callTool(
   return gateway(envelope, request, {
     workflowId: envelope.runId,
     temporalRunId: randomUUID(),
+    onExpensiveQueue: granted?.expensive === true,
     attempt: 1,
     host,
     token: randomUUID(),

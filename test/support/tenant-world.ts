@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import type { Client, Connection, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import type { PayloadCodec } from '@temporalio/common';
-import type { NativeConnection, Worker } from '@temporalio/worker';
+import type { NativeConnection } from '@temporalio/worker';
 import { agentId, buildRunId, tenantId as parseTenantId, workspaceId } from '@bulkhead/contract';
 import type { AgentStart, Envelope, Json, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
 import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
 import { createEnvelopeSigner, createEnvelopeVerifier } from '@bulkhead/runtime/envelope';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { createTenantWorker, openWorkerConnection } from '@bulkhead/runtime/worker';
-import type { GovernedActivities, OnRefusal } from '@bulkhead/runtime/worker';
+import type { GovernedActivities, OnRefusal, TenantWorker } from '@bulkhead/runtime/worker';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { ensureNamespace } from '../../apps/worker/src/control/namespaces.js';
 import { createTestKeys } from './payloads.js';
@@ -113,7 +113,7 @@ export async function openTenantWorld(
 }
 
 async function closeWorld(
-  worker: Worker,
+  worker: TenantWorker,
   running: Promise<void>,
   native: NativeConnection,
   connection: Connection,

@@ -34,14 +34,18 @@ interface StoredSecret extends SealedSecret {
   readonly boundHosts: readonly string[];
 }
 
+/** Written only where it is so: the answer stands in the history of every run. */
+const expensive = z.literal(true).optional();
+
 /** What the function of the database answers; anything else is a bug and throws. */
 const GrantAnswerSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('none') }),
+  z.strictObject({ kind: z.literal('none'), expensive }),
   z.strictObject({
     kind: z.literal('grant'),
     grantId: z.string(),
     system: z.string(),
     access: z.enum(['read', 'mutate']),
+    expensive,
   }),
   z.strictObject({
     kind: z.literal('denied'),

@@ -35,6 +35,8 @@ export interface GatewayDeps {
 export interface GatewayContext {
   readonly workflowId: string;
   readonly temporalRunId: string;
+  /** Whether the task came over the tenant's queue for expensive tools. */
+  readonly onExpensiveQueue: boolean;
   /** Attempt of this activity, from 1. */
   readonly attempt: number;
   readonly host: string;

@@ -19,6 +19,11 @@ import { settleCall } from './settle.js';
 /** How often a call is decided again because policy or tool changed meanwhile. */
 const DECISIONS_MAX = 4;
 const HEARTBEAT_MS = 2_000;
+/** The tool was declared anew while the run remembered which queue it is called over: the kit asks the broker again. */
+const ELSEWHERE: CallAnswer = {
+  kind: 'grant_stale',
+  reason: { message: 'The tool has moved to another queue.', layer: 'tools' },
+};
 
 /**
  * The line of one effect: match, authorise, admit, lease, invoke, redact, settle. Each step hands the next a ticket
@@ -53,6 +58,11 @@ async function runCall(
     if (matched.kind === 'invalid') {
       const { reason } = matched;
       return rejected(deps, envelope, { key, toolId, kind: 'invalid_input', policyVersion: 0, reason });
+    }
+    if (matched.spec.expensive !== context.onExpensiveQueue) {
+      // what this process remembers of the tool may be a second old
+      if (!fresh) continue;
+      return ELSEWHERE;
     }
     const decision = await deps.policy.authorise(tenantId, policyProfile, factsOf(envelope, matched), {
       fresh,

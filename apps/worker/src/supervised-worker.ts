@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { NativeConnection, Worker } from '@temporalio/worker';
+import type { NativeConnection } from '@temporalio/worker';
+import type { TenantWorker } from '@bulkhead/runtime/worker';
 import type { Logger } from 'pino';
 
 const BACKOFF_MS_MIN = 500;
@@ -11,7 +12,7 @@ export interface SupervisedWorkerDeps {
   /** The token to connect with now; it is replaced while the Worker runs. */
   readonly token: () => Promise<string>;
   readonly connect: (token: string) => Promise<NativeConnection>;
-  readonly createWorker: (connection: NativeConnection) => Promise<Worker>;
+  readonly createWorker: (connection: NativeConnection) => Promise<TenantWorker>;
   readonly log: Logger;
 }
 

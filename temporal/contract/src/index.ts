@@ -45,6 +45,7 @@ export {
   childWorkflowId,
   ENVELOPE_HEADER,
   PERSON_SIGNALS,
+  expensiveQueueBeside,
   placementOf,
   QUERIES,
   REFUSAL_SINK,

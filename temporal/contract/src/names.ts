@@ -49,11 +49,24 @@ const NAMESPACE_PREFIX = 'tnt-';
 export interface TenantPlacement {
   readonly namespace: string;
   readonly taskQueue: string;
+  /** Where the calls of the tenant's expensive tools wait: activities only, with slots of their own on each host. */
+  readonly expensiveQueue: string;
 }
 
+const AGENTS = '.agents';
+const EXPENSIVE = '.expensive';
+
 export function placementOf(tenant: TenantId): TenantPlacement {
-  return { namespace: `${NAMESPACE_PREFIX}${tenant}`, taskQueue: `${NAMESPACE_PREFIX}${tenant}.agents` };
+  const namespace = `${NAMESPACE_PREFIX}${tenant}`;
+  return { namespace, taskQueue: `${namespace}${AGENTS}`, expensiveQueue: `${namespace}${EXPENSIVE}` };
 }
+
+/**
+ * The queue of the expensive tools beside a run's own queue: a workflow knows where it runs, and not for whom. A queue
+ * that is none of ours stays as it is.
+ */
+export const expensiveQueueBeside = (taskQueue: string): string =>
+  taskQueue.endsWith(AGENTS) ? `${taskQueue.slice(0, -AGENTS.length)}${EXPENSIVE}` : taskQueue;
 
 /** Child workflow ids are derived, never random: a reset must meet its own children again. */
 export const childWorkflowId = (parent: string, segment: number, k: number): string =>

@@ -96,9 +96,10 @@ export type GrantAnswer =
       readonly grantId: GrantId;
       readonly system: string;
       readonly access: 'read' | 'mutate';
+      readonly expensive?: true;
     }
-  /** The tool uses no credential. */
-  | { readonly kind: 'none' }
+  /** The tool uses no credential. `expensive`: its calls go to the tenant's second queue; what else is said counts nothing. */
+  | { readonly kind: 'none'; readonly expensive?: true }
   | { readonly kind: 'denied'; readonly reason: Reason };
 
 /** The two activities that exist; workflows know their types from here and nothing else of them. */

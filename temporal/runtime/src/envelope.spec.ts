@@ -218,6 +218,8 @@ describe('an attacker who copies a genuine envelope', () => {
     ['to another tenant’s Worker', { tenantId: tenantId('globex') }],
     ['to another namespace', { namespace: 'tnt-globex' }],
     ['to another queue', { taskQueue: 'tnt-globex.agents' }],
+    ['to another tenant’s queue of expensive tools', { taskQueue: 'tnt-globex.expensive' }],
+    ['to a queue that is none of ours', { taskQueue: 'tnt-acme.other' }],
     ['to another run of the same tenant', { workflowId: buildRunId(ACME, `${ULID.slice(0, -1)}e`) }],
     ['to a workflow that is not a run', { workflowId: 'something-else' }],
   ])('%s is refused', (_name, moved) => {

@@ -104,7 +104,7 @@ export function openEnvelope(verifier: EnvelopeVerifier, text: unknown, place: T
   const wrong: EnvelopeDifference | false =
     (envelope.tenantId !== place.tenantId && 'tenantId') ||
     (home.namespace !== place.namespace && 'namespace') ||
-    (home.taskQueue !== place.taskQueue && 'taskQueue') ||
+    (home.taskQueue !== place.taskQueue && home.expensiveQueue !== place.taskQueue && 'taskQueue') ||
     // exactly: work that a run starts by itself, a child, was never accepted
     (envelope.runId !== place.workflowId && 'runId') ||
     (!envelope.runId.startsWith(`${envelope.tenantId}.`) && 'tenantId');

@@ -1,5 +1,5 @@
-import { NativeConnection, Runtime } from '@temporalio/worker';
-import type { Worker } from '@temporalio/worker';
+import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { WorkerOptions } from '@temporalio/worker';
 import { placementOf } from '@bulkhead/contract';
 import type {
   CallAnswer,
@@ -87,37 +87,92 @@ export function openWorkerConnection(options: {
   });
 }
 
+/** What runs for one tenant in one process. */
+export type TenantWorker = Pick<Worker, 'run' | 'shutdown' | 'getState'>;
+
+/** Calls of expensive tools that one host carries at once for one tenant. */
+const EXPENSIVE_CALLS_MAX = 4;
+
 /**
- * One tenant's Worker, on the tenant's queue in the tenant's namespace.
+ * One tenant's Worker in the tenant's namespace: everything on the tenant's queue, and the calls of expensive tools on a
+ * queue with a few slots of their own, so that a slow one takes none from the others.
  * @throws BulkheadError when the tenant's key cannot be had: a Worker that cannot seal breaks at its first answer
  */
-export async function createTenantWorker(options: TenantWorkerOptions): Promise<Worker> {
+export async function createTenantWorker(options: TenantWorkerOptions): Promise<TenantWorker> {
   await options.codec.encode([{}]);
-  const { namespace, taskQueue } = placementOf(options.tenantId);
-  return FleetWorker.create({
+  const { taskQueue, expensiveQueue } = placementOf(options.tenantId);
+  const { toolGateway } = options.activities;
+  return together([
+    () =>
+      FleetWorker.create({
+        ...everyWorker(options),
+        taskQueue,
+        workflowBundle: { codePath: options.bundlePath },
+        activities: { ...options.activities },
+        sinks: refusalSink(options.tenantId, options.onRefusal),
+        workflowThreadPoolSize: 2,
+        reuseV8Context: true,
+        maxCachedWorkflows: options.maxCachedWorkflows,
+        workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
+        activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
+        maxConcurrentWorkflowTaskExecutions: 16,
+        maxConcurrentActivityTaskExecutions: 32,
+        maxConcurrentLocalActivityExecutions: 32,
+        // how long a workflow waits for a host that died with its cache (default 10 s)
+        stickyQueueScheduleToStartTimeout: '5s',
+      }),
+    () =>
+      Worker.create({
+        ...everyWorker(options),
+        taskQueue: expensiveQueue,
+        activities: { toolGateway },
+        activityTaskPollerBehavior: { type: 'simple-maximum', maximum: 1 },
+        maxConcurrentActivityTaskExecutions: EXPENSIVE_CALLS_MAX,
+      }),
+  ]);
+}
+
+/** Both queues: the same door, the same codec, the same end. */
+function everyWorker(options: TenantWorkerOptions) {
+  const { tenantId, verifier, onRefusal, shutdownGraceMs } = options;
+  return {
     connection: options.connection,
-    namespace,
-    taskQueue,
+    namespace: placementOf(tenantId).namespace,
     identity: options.identity,
-    workflowBundle: { codePath: options.bundlePath },
     dataConverter: workerConverterOf(options.codec),
-    activities: { ...options.activities },
-    interceptors: { activity: [activityDoor(options.tenantId, options.verifier, options.onRefusal)] },
-    sinks: refusalSink(options.tenantId, options.onRefusal),
-    workflowThreadPoolSize: 2,
-    reuseV8Context: true,
-    maxCachedWorkflows: options.maxCachedWorkflows,
-    workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
-    activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
-    maxConcurrentWorkflowTaskExecutions: 16,
-    maxConcurrentActivityTaskExecutions: 32,
-    maxConcurrentLocalActivityExecutions: 32,
-    // how long a workflow waits for a host that died with its cache (default 10 s)
-    stickyQueueScheduleToStartTimeout: '5s',
+    interceptors: { activity: [activityDoor(tenantId, verifier, onRefusal)] },
     maxHeartbeatThrottleInterval: '3s',
     defaultHeartbeatThrottleInterval: '1s',
-    shutdownGraceTime: options.shutdownGraceMs,
+    shutdownGraceTime: shutdownGraceMs,
     // activities that ignore their cancellation must not keep a stopping process alive for ever
-    shutdownForceTime: options.shutdownGraceMs + 10_000,
-  });
+    shutdownForceTime: shutdownGraceMs + 10_000,
+  } satisfies Partial<WorkerOptions>;
 }
+
+/** Several Workers as one: none runs unless all could be made, and all end with the first that does. */
+async function together(makers: readonly (() => Promise<Worker>)[]): Promise<TenantWorker> {
+  const made = await Promise.allSettled(makers.map((make) => make()));
+  const workers = made.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const shutdown = (): void => {
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+  };
+  const run = async (): Promise<void> => {
+    const ended = await Promise.allSettled(workers.map((worker) => worker.run().finally(shutdown)));
+    for (const end of ended) if (end.status === 'rejected') throw end.reason;
+  };
+  const failed = made.find((each) => each.status === 'rejected');
+  if (failed) {
+    // one that was never run would hold the connection for ever
+    const running = run();
+    shutdown();
+    await running;
+    throw failed.reason;
+  }
+  return {
+    run,
+    shutdown,
+    getState: () => workers.map((worker) => worker.getState()).sort(isRunningFirst)[0] ?? 'STOPPED',
+  };
+}
+
+const isRunningFirst = (a: string, b: string): number => Number(b === 'RUNNING') - Number(a === 'RUNNING');

@@ -13,7 +13,8 @@ import type {
 /** What the caller needs from the outside; the kit binds it to Temporal, specs to plain functions. */
 export interface CallerPorts {
   broker(toolId: ToolId): Promise<GrantAnswer>;
-  gateway(request: CallRequest): Promise<CallAnswer>;
+  /** @param expensive over the tenant's second queue */
+  gateway(request: CallRequest, expensive: boolean): Promise<CallAnswer>;
   /** Returns when the approval was decided or has expired. */
   approval(approvalId: ApprovalId, expiresAt: string, toolId: ToolId): Promise<void>;
   /** How many resume signals have come so far. */
@@ -45,14 +46,15 @@ export function createCaller(segment: number, ports: CallerPorts): Call {
       if (grant.kind === 'denied') return grant;
       // before the question: a resume that comes while the answer "parked" is on its way must not be missed
       const seen = ports.resumes();
-      const answer = await ports.gateway({
+      const request: CallRequest = {
         toolId,
         args,
         segment,
         n,
         ...(grant.kind === 'grant' ? { grantId: grant.grantId } : {}),
         ...(approvalId === undefined ? {} : { approvalId }),
-      });
+      };
+      const answer = await ports.gateway(request, grant.expensive === true);
       switch (answer.kind) {
         case 'grant_stale':
           if (refreshed) return { kind: 'denied', reason: answer.reason };

@@ -5,9 +5,10 @@ import {
   continueAsNew,
   proxyActivities,
   proxyLocalActivities,
+  workflowInfo,
 } from '@temporalio/workflow';
 import type { RetryPolicy } from '@temporalio/workflow';
-import { FAILURE_CODES, FAILURES, toolId as parseToolId } from '@bulkhead/contract';
+import { expensiveQueueBeside, FAILURE_CODES, FAILURES, toolId as parseToolId } from '@bulkhead/contract';
 import type { AgentStart, Json, LineActivities, Outcome } from '@bulkhead/contract';
 import { createCaller } from './caller.js';
 import { openWaits } from './waits.js';
@@ -57,10 +58,11 @@ export function openKit(start: AgentStart): Kit {
   const { secretBroker } = proxyLocalActivities<Pick<LineActivities, 'secretBroker'>>(BROKER);
   const call = createCaller(start.segment, {
     broker: (toolId) => secretBroker({ toolId }),
-    gateway: (request) =>
+    gateway: (request, expensive) =>
       proxyActivities<Pick<LineActivities, 'toolGateway'>>({
         ...GATEWAY,
         summary: request.toolId,
+        ...(expensive ? { taskQueue: expensiveQueueBeside(workflowInfo().taskQueue) } : {}),
       }).toolGateway(request),
     ...openWaits(),
   });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, placementOf } from '@bulkhead/contract';
 import type { HostId } from '@bulkhead/contract';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 import type { SecretBroker } from '@bulkhead/secret-broker/line';
@@ -21,6 +21,7 @@ export function bindActivities(line: Line, hostId: HostId): GovernedActivities {
       return line.toolGateway(envelope, request, {
         workflowId: info.workflowExecution.workflowId,
         temporalRunId: info.workflowExecution.runId,
+        onExpensiveQueue: info.taskQueue === placementOf(envelope.tenantId).expensiveQueue,
         attempt: info.attempt,
         host: hostId,
         // random: Temporal's count starts again after a reset and cannot tell two attempts apart
