@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { ACME, field, GLOBEX, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
+import { cookieOf, signIn } from '../support/sign-in.js';
 
 const API = '/temporal/api/v1';
 
@@ -19,8 +20,7 @@ describe('the real Temporal UI behind the API', () => {
     });
     const answer = await api.ask(await api.key(ACME, 'operator'), 'mutation { createSignInLink { url } }');
     const { url } = field<{ url: string }>(answer, 'createSignInLink');
-    const signedIn = await fetch(url.replace('http://bulkhead.test', api.url), { redirect: 'manual' });
-    cookie = signedIn.headers.get('set-cookie')?.split(';')[0] ?? '';
+    cookie = cookieOf(await signIn(api.url, url));
   });
   afterAll(() => api?.close());
 

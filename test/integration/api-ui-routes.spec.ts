@@ -8,6 +8,7 @@ import { NAMESPACE_READS, OPERATOR_READS, SYSTEM_READS } from '../../apps/api/sr
 import { ACME, field, readTokenOf, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 import { rawHttp } from '../support/raw-http.js';
+import { cookieOf, signIn } from '../support/sign-in.js';
 import type { RawAnswer } from '../support/raw-http.js';
 
 interface Route {
@@ -89,8 +90,7 @@ describe('every route of the pinned Temporal UI server', () => {
       await api.ask(key, 'mutation { createSignInLink { url } }'),
       'createSignInLink',
     );
-    const signedIn = await fetch(url.replace('http://bulkhead.test', api.url), { redirect: 'manual' });
-    return signedIn.headers.get('set-cookie')?.split(';')[0] ?? '';
+    return cookieOf(await signIn(api.url, url));
   }
   /** The answer, and what reached the UI server: the path and whose token. */
   const send = async (cookie: string, method: string, path: string): Promise<[RawAnswer, string[]]> => {

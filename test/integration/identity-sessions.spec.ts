@@ -6,6 +6,7 @@ import { field, startApi } from '../support/api.js';
 import type { Answer, TestApi } from '../support/api.js';
 import { startIssuer } from '../support/issuer.js';
 import type { TestIssuer } from '../support/issuer.js';
+import { cookieOf, signIn } from '../support/sign-in.js';
 
 const LINK = 'mutation { createSignInLink { url } }';
 
@@ -33,11 +34,9 @@ describe('a browser session', () => {
   /** Signs in with what proves who it is, and says whom the session stands for now. */
   const session = async (proof: string): Promise<() => Promise<string | undefined>> => {
     const link = field<{ url: string }>(await api.ask(proof, LINK), 'createSignInLink').url;
-    const answer = await fetch(`${api.url}${new URL(link).pathname}${new URL(link).search}`, {
-      redirect: 'manual',
-    });
+    const answer = await signIn(api.url, link);
     expect(answer.status).toBe(303);
-    const cookie = /bulkhead_session=([\w-]+)/.exec(answer.headers.get('set-cookie') ?? '')?.[1] ?? '';
+    const cookie = cookieOf(answer).replace('bulkhead_session=', '');
     return async () => {
       const viewer = await findSession(api.deps.control, cookie);
       return viewer && `${viewer.actor} of ${viewer.kind === 'member' ? viewer.tenantId : 'the platform'}`;
@@ -73,10 +72,7 @@ describe('a browser session', () => {
     const viewer = await session(operator.key);
     expect(await viewer()).toBe(`operator:${operator.id} of the platform`);
     const link = field<{ url: string }>(await api.ask(operator.key, LINK), 'createSignInLink').url;
-    const open = (): Promise<number> =>
-      fetch(`${api.url}/sign-in${new URL(link).search}`, { redirect: 'manual' }).then(
-        (answer) => answer.status,
-      );
+    const open = (): Promise<number> => signIn(api.url, link).then((answer) => answer.status);
     expect((await Promise.all([open(), open(), open()])).toSorted((a, b) => a - b)).toEqual([303, 401, 401]);
     await revokeOperator(api.deps.control, operator.id);
     expect(await viewer()).toBeUndefined();

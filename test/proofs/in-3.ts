@@ -6,6 +6,7 @@ import { ACME, field, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 import { codesOf, rawHttp } from '../support/raw-http.js';
 import type { RawAnswer, RawRequest } from '../support/raw-http.js';
+import { cookieOf, signIn } from '../support/sign-in.js';
 import { zeroOf } from './proof.js';
 import type { Proof } from './proof.js';
 
@@ -125,8 +126,7 @@ const allowsOthers = ({ headers }: RawAnswer): string | undefined =>
 
 async function sessionCookie(api: TestApi, key: string): Promise<string> {
   const { url } = field<{ url: string }>(await api.ask(key, MUTATION), 'createSignInLink');
-  const signedIn = await fetch(url.replace('http://bulkhead.test', api.url), { redirect: 'manual' });
-  return signedIn.headers.get('set-cookie')?.split(';')[0] ?? '';
+  return cookieOf(await signIn(api.url, url));
 }
 
 const FOREIGN = [

@@ -4,6 +4,7 @@ import type { TenantId } from '@bulkhead/contract';
 import { createTenantCodec } from '@bulkhead/runtime/codec';
 import { field } from './api.js';
 import type { TestApi } from './api.js';
+import { signIn } from './sign-in.js';
 
 /** What Temporal UI and the CLI send to the codec server: protobuf's JSON form. */
 export interface WirePayload {
@@ -50,7 +51,7 @@ export async function sessionCookie(api: TestApi, key: string): Promise<string> 
     await api.ask(key, 'mutation { createSignInLink { url } }'),
     'createSignInLink',
   );
-  const answer = await fetch(url.replace(api.deps.settings.publicUrl, api.url), { redirect: 'manual' });
+  const answer = await signIn(api.url, url);
   const cookie = answer.headers.getSetCookie().find((given) => given.includes('Path=/codec'));
   return cookie?.split(';')[0] ?? '';
 }

@@ -51,7 +51,7 @@ export async function createApi(deps: ApiDeps, features?: readonly Type[]): Prom
   adapter.getInstance().addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff');
     reply.header('x-frame-options', 'SAMEORIGIN');
-    reply.header('referrer-policy', 'no-referrer');
+    if (!reply.hasHeader('referrer-policy')) reply.header('referrer-policy', 'no-referrer');
   });
   await app.init().catch(async (error: unknown) => {
     await app.close(); // what has begun to listen before must not stay

@@ -47,5 +47,22 @@ async function renderPage(): Promise<Buffer> {
     headers: JSON.stringify({ authorization: 'Bearer ' }),
     shouldPersistHeaders: false,
   });
-  return promisify(gzip)(html);
+  return promisify(gzip)(withKeyForSockets(html));
+}
+
+/** Where the page hands the contents of its "Headers" to what sends a request. */
+const HEADERS_OF_A_REQUEST = /extensions:\{headers:(\w+)\?\.headers\}/g;
+
+/**
+ * Browsers set no headers on websockets, and the page sends what it has as headers only: a subscription would be a
+ * stranger's. Its client takes parameters of the connection from the same place.
+ * @throws TypeError when the page is made in another way than we know
+ */
+export function withKeyForSockets(html: string): string {
+  if (html.match(HEADERS_OF_A_REQUEST)?.length !== 1) throw new TypeError('GraphiQL has changed');
+  return html.replace(
+    HEADERS_OF_A_REQUEST,
+    (_found, request: string) =>
+      `extensions:{headers:${request}?.headers,connectionParams:${request}?.headers}`,
+  );
 }

@@ -29,8 +29,8 @@ export class SignInResolver {
     const now = new Date();
     const { token, expiresAt } =
       caller.kind === 'platform'
-        ? await createOperatorLink(control, caller.actor, now)
-        : await createLink(door.tenant(asMember(caller).tenantId), caller.actor, now);
+        ? await createOperatorLink(control, caller, now)
+        : await createLink(door.tenant(asMember(caller).tenantId), asMember(caller), now);
     return { url: `${this.deps.settings.publicUrl}/sign-in?token=${token}`, expiresAt };
   }
 }
