@@ -16,6 +16,7 @@ import { run as in7 } from '../proofs/in-7.js';
 import { run as sec2 } from '../proofs/sec-2.js';
 import { areaUnderCurve, run as iso2 } from '../proofs/iso-2.js';
 import { run as iso1 } from '../proofs/iso-1.js';
+import { run as iso10 } from '../proofs/iso-10.js';
 import { run as iso11 } from '../proofs/iso-11.js';
 import { run as iso13 } from '../proofs/iso-13.js';
 import { run as iso3 } from '../proofs/iso-3.js';
@@ -24,6 +25,8 @@ import { run as iso5 } from '../proofs/iso-5.js';
 import { run as iso6 } from '../proofs/iso-6.js';
 import { run as iso7 } from '../proofs/iso-7.js';
 import { run as ks5 } from '../proofs/ks-5.js';
+import { run as sec3 } from '../proofs/sec-3.js';
+import { run as sec6 } from '../proofs/sec-6.js';
 import { run as sec7 } from '../proofs/sec-7.js';
 
 /** The cheap proofs at a size that every test run can afford; `npm run proofs` runs them at theirs. */
@@ -35,8 +38,11 @@ const CHEAP: Record<string, Proof> = {
   'ISO-5': iso5,
   'ISO-6': iso6,
   'ISO-7': iso7,
+  'ISO-10': iso10,
   'ISO-11': iso11,
   'ISO-13': iso13,
+  'SEC-3': sec3,
+  'SEC-6': sec6,
   'SEC-7': sec7,
   'FC-4': fc4,
   'FC-7': fc7,
