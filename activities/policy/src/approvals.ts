@@ -16,7 +16,7 @@ export interface Approval {
   readonly rule: string;
   /** The exact arguments that an approval would allow, nothing else. */
   readonly arguments: Json;
-  /** pending | approved | rejected */
+  /** pending | approved | rejected | expired | void */
   readonly state: string;
   readonly requestedBy: string;
   readonly approvers: readonly string[];
@@ -46,7 +46,7 @@ export async function listApprovals(
   const first = Math.min(Math.max(page.first, 1), 100);
   const asked = {
     ...(page.after === undefined ? {} : { id: { lt: page.after } }),
-    ...(page.state === undefined ? {} : { state: page.state }),
+    ...(page.state === undefined ? {} : inState(page.state, new Date())),
   };
   const where = { AND: [page.within, asked] };
   const rows = await db.run((tx) =>
@@ -56,6 +56,16 @@ export async function listApprovals(
   const nodes = await Promise.all(shown.map((row) => view(db, keyRing, row)));
   return { nodes, endCursor: rows.length > first ? shown.at(-1)?.id : undefined };
 }
+
+/** What has expired is told as expired before the control process has come to write it down. */
+function inState(state: string, now: Date): Prisma.ApprovalWhereInput {
+  if (state === 'pending') return { state, expiresAt: { gt: now } };
+  if (state === 'expired') return { OR: [{ state }, { state: 'pending', expiresAt: { lte: now } }] };
+  return { state };
+}
+
+const stateOf = (row: Row, now: Date): string =>
+  row.state === 'pending' && row.expiresAt <= now ? 'expired' : row.state;
 
 const Decided = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('decided'), runId: z.string() }),
@@ -135,7 +145,7 @@ async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
     target: row.target,
     rule: row.rule,
     arguments: Request.parse(JSON.parse(text)).facts.args,
-    state: row.state,
+    state: stateOf(row, new Date()),
     requestedBy: row.requestedBy,
     approvers: row.approvers,
     decidedBy: row.decidedBy ?? undefined,

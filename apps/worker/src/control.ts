@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { CHANNELS } from '@bulkhead/contract';
 import { createReaper, createSealer } from '@bulkhead/journal/control';
+import { endApprovals, removeOldCounters } from '@bulkhead/policy/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import { createCloseWatcher, createDispatcher } from '@bulkhead/runs/control';
 import { openConnection } from '@bulkhead/runtime/client';
@@ -130,6 +131,8 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
       idleAfter(() => fencer.fenceOnce()),
     ),
     loop('reap', REAP_MS, async () => ((await reaper.reapOnce()).length > 0 ? 'busy' : 'idle')),
+    loop('approvals', APPROVALS_MS, async () => ((await endApprovals(control)) > 0 ? 'busy' : 'idle')),
+    loop('counters', COUNTERS_MS, async () => ((await removeOldCounters(control)) > 0 ? 'busy' : 'idle')),
     watchServer(server, { log, stop: stop.signal, fatal }),
     sealer.run(stop.signal),
   ];
@@ -154,6 +157,9 @@ const LOST_MS = 30_000;
 const RECONCILE_MS = 3_600_000;
 /** The shortest margin is 10 s, so a call that nobody settles is closed 15 s after its time. */
 const REAP_MS = 5_000;
+/** Whoever reads one meanwhile is told that it is expired. */
+const APPROVALS_MS = 5_000;
+const COUNTERS_MS = 600_000;
 
 /** Tenants that were not ready make the loop come back soon, with backoff, not after its long pause. */
 const untilDone = (step: () => Promise<{ readonly failed: number }>) => async (): Promise<'idle'> => {

@@ -26,7 +26,7 @@ const NOTIFY = `SELECT pg_notify('bulkhead_runs', json_build_array(json_build_ob
 
 /**
  * $6 is what somebody did to the run (cancel, terminate), or null. Nobody asked here since the last reset: it was done
- * from outside, and that is kept as a request of its own.
+ * from outside, and that is kept as a request of its own. What the run was still waiting for nobody can approve any more.
  */
 const FINISH = `
   WITH asked AS (
@@ -54,6 +54,12 @@ const FINISH = `
   ), noticed AS (
     INSERT INTO journal_records (tenant_id, kind, run_id, body)
     SELECT $1, 'control', $2, jsonb_build_object('change', 'run_' || $6, 'state', 'outside', 'request', id::text) FROM outside
+  ), unanswered AS (
+    UPDATE approvals a SET state = CASE WHEN a.expires_at <= now() THEN 'expired' ELSE 'void' END FROM moved
+     WHERE a.tenant_id = $1 AND a.run_id = $2 AND a.state = 'pending' RETURNING a.id, a.key, a.state
+  ), ended AS (
+    INSERT INTO journal_records (tenant_id, kind, run_id, key, body)
+    SELECT $1, 'approval', $2, key, jsonb_build_object('approvalId', id, 'state', state, 'by', 'control') FROM unanswered
   ) ${NOTIFY}`;
 
 /** A reset that nobody asked for here. */

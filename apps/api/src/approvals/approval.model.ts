@@ -6,12 +6,14 @@ export const ApprovalStateEnum = {
   pending: 'pending',
   approved: 'approved',
   rejected: 'rejected',
+  expired: 'expired',
   void: 'void',
 } as const;
 export type ApprovalState = keyof typeof ApprovalStateEnum;
 registerEnumType(ApprovalStateEnum, {
   name: 'ApprovalState',
-  description: 'void: the decision about this call is another now, so this one decides nothing.',
+  description:
+    'expired: nobody decided in time. void: the decision about this call is another now, or its run has ended, so this one decides nothing.',
 });
 
 @ObjectType('Approval', {

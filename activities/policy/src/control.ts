@@ -1,0 +1,2 @@
+export { endApprovals } from './control/end-approvals.js';
+export { removeOldCounters } from './control/remove-old-counters.js';
