@@ -17,8 +17,10 @@ const HELP = `npm run bench [-- flags] [B1|B2|...]    ratios of two things that 
 
   B1             one governed chain of calls against bare activities: p50, p99 and the first call of a run
   B2             calls per second with 20 and 60 chains at once, against bare activities
+  B5             what a governed call waits for the database, against two committed single-row updates
   B8             a tenant-scoped read against the same read by the bare driver
   B9             CPU of a GraphQL list against a bare node:http server
+  B10            CPU of one use of a brokered credential, against one AES-256-GCM decrypt
   B-POLICY       CPU of one policy verdict: 1,000 rules, 20 of them conditional on the called tool
   (without an id: all of them; one that is not built yet prints "missing")
 

@@ -1,13 +1,11 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { agentId, tenantId, workspaceId } from '@bulkhead/contract';
+import { agentId, tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
-import { publishPolicy } from '@bulkhead/policy/admin';
 import { ensureLogins, migrate } from '@bulkhead/prisma/migrate';
 import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
-import { setQuota } from '@bulkhead/quota/admin';
 import { createAcceptRun } from '@bulkhead/runs/admin';
 import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
 import { createTenantCodec, sealArgumentsWith, workerConverterOf } from '@bulkhead/runtime/codec';
@@ -15,15 +13,13 @@ import { createEnvelopeSigner } from '@bulkhead/runtime/envelope';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import { createTokenMinter } from '@bulkhead/runtime/tokens';
 import { newUlid } from '@bulkhead/runtime/ulid';
-import { storeSecret } from '@bulkhead/secret-broker/admin';
-import { createTenant, getTenant, putAgent } from '@bulkhead/tenancy/admin';
+import { createTenant, getTenant } from '@bulkhead/tenancy/admin';
 import { Child, resolveServer, startTemporal } from '@bulkhead/temporal-server';
-import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ensureKeys, startPostgres, startProcess, writeConfigFiles } from '@bulkhead/tools/stack';
 import { lifecycleBundlePath, workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { bundleWorkflowCode } from '@temporalio/worker';
 import type { Client, Connection } from '@temporalio/client';
-import pg from 'pg';
+import { fillJournal, prepare } from './governed-tenant.ts';
 
 /** What the figures run on: durable PostgreSQL, the built Temporal server, control and host as in production. */
 export interface BenchWorld {
@@ -38,10 +34,6 @@ export interface BenchWorld {
   close(): Promise<void>;
 }
 
-/** B1's conditions: 1,000 rules of which 20 are conditional on the tool, 100,000 journal records, a credential. */
-const RULES = 1_000;
-const CONDITIONAL_RULES = 20;
-const JOURNAL_ROWS = 100_000;
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 
 /** @param stop ends the start; what had been started by then is stopped before this throws its reason. */
@@ -201,76 +193,6 @@ async function node(
     onExit,
   });
   return { child, ready: await child.ready(30_000) };
-}
-
-async function prepare(
-  db: TenantDb,
-  keyRing: Parameters<typeof storeSecret>[1],
-  toolUrl: string,
-): Promise<void> {
-  await storeSecret(db, keyRing, {
-    name: 'helpdesk',
-    access: 'mutate',
-    boundHost: new URL(toolUrl).host,
-    value: 'bench-credential-0123456789',
-  });
-  const text = { type: 'string' };
-  await putTool(db, 'helpdesk.ticket.update', {
-    adapter: 'http',
-    method: 'PATCH',
-    url: toolUrl.replace('T-1', '{ticketId}'),
-    description: 'The call that both arms make.',
-    effect: 'write',
-    idempotency: 'keyed',
-    inputSchema: {
-      type: 'object',
-      properties: { ticketId: text, answer: text },
-      required: ['ticketId', 'answer'],
-      additionalProperties: false,
-    },
-    credential: { secret: 'helpdesk', slot: { header: 'authorization', prefix: 'Bearer ' } },
-  });
-  const other = Array.from({ length: RULES - CONDITIONAL_RULES - 1 }, (_, i) => ({
-    id: `other-${i}`,
-    effect: 'allow',
-    tools: [`system${i}.thing.do`],
-  }));
-  const conditional = Array.from({ length: CONDITIONAL_RULES }, (_, i) => ({
-    id: `deny-${i}`,
-    effect: 'deny',
-    tools: ['helpdesk.ticket.update'],
-    when: { 'args.answer': { eq: `forbidden ${i}` } },
-  }));
-  const rules = [
-    ...other,
-    ...conditional,
-    { id: 'allow', effect: 'allow', tools: ['helpdesk.ticket.update'] },
-  ];
-  await publishPolicy(db, { profile: 'default', document: { rules }, publishedBy: 'bench', reason: 'B1' });
-  await setQuota(db, 'tool_calls_per_day', 1_000_000);
-  await putAgent(db, {
-    id: agentId('chain'),
-    workspaceId: workspaceId('main'),
-    name: 'chain',
-    description: 'B1',
-    workflowType: 'longChain',
-    inputSchema: { type: 'object' },
-  });
-}
-
-/** Records of an earlier life: sealed, so that the sealer goes on from their head. */
-async function fillJournal(ownerUrl: string, tenant: TenantId): Promise<void> {
-  const owner = new pg.Client({ connectionString: ownerUrl });
-  await owner.connect();
-  await owner.query(
-    `WITH head AS (UPDATE journal_heads SET seq = $2 WHERE tenant_id = $1)
-     INSERT INTO journal_records (tenant_id, kind, run_id, key, body, seq, prev_hash, hash)
-     SELECT $1, 'close', $1 || '.run.earlier-' || i / 10, md5(i::text), '{"outcome":"ok"}', i, sha256('p'), sha256(i::text::bytea)
-       FROM generate_series(1, $2::bigint) AS i`,
-    [tenant, JOURNAL_ROWS],
-  );
-  await owner.query('ANALYZE');
-  await owner.end();
 }
 
 /** The control process registers the namespace; nobody tells us when, so this asks. */
