@@ -45,6 +45,10 @@ interface ToolRequest {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Json;
+  /** Milliseconds of the epoch. */
+  readonly at: number;
+  /** When the exchange was over, by an answer or because the caller broke it off. */
+  closedAt?: number;
 }
 
 /** A tool of our own on loopback: keeps every request, answers as `answer` says; 'hang' never answers, 'drop' breaks off. */
@@ -71,13 +75,15 @@ async function startTool(): Promise<ScriptedTool> {
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', async () => {
       const text = Buffer.concat(chunks).toString();
-      const request = {
+      const request: ToolRequest = {
+        at: performance.timeOrigin + performance.now(),
         method: incoming.method ?? '',
         path: incoming.url ?? '',
         headers: incoming.headers,
         body: text === '' ? null : (JSON.parse(text) as Json),
       };
       requests.push(request);
+      response.on('close', () => (request.closedAt = performance.timeOrigin + performance.now()));
       if (tool.raw) {
         const { status, headers, body } = tool.raw(request);
         return response.writeHead(status, headers).end(body);

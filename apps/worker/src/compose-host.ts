@@ -19,6 +19,7 @@ import {
 } from '@bulkhead/tool-gateway/line';
 import type { InFlight } from '@bulkhead/tool-gateway/line';
 import { bindActivities } from './host/activities.js';
+import type { Line } from './host/activities.js';
 import type { Pulse } from './host/pulse.js';
 
 export interface HostParts {
@@ -32,6 +33,7 @@ export function composeHost(
   config: HostConfig,
   { door, pulse, hostId }: HostParts,
 ): {
+  readonly line: Line;
   readonly activities: GovernedActivities;
   /** The calls that this host has under way. */
   readonly inFlight: InFlight;
@@ -63,8 +65,10 @@ export function composeHost(
     newUlid: ulid,
     stillMine: () => pulse.isAlive(),
   });
+  const line = { secretBroker: broker.secretBroker, toolGateway };
   return {
-    activities: bindActivities({ secretBroker: broker.secretBroker, toolGateway }, hostId),
+    line,
+    activities: bindActivities(line, hostId),
     inFlight,
     codecOf: (tenantId) => createTenantCodec(tenantId, keyRing),
     async close() {
