@@ -4,6 +4,7 @@ import { lexicographicSortSchema, printSchema } from 'graphql';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApi, PermissionCheck } from '@bulkhead/api/app';
+import { DOORS } from '../../apps/api/src/auth/doors.js';
 import { startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 
@@ -78,6 +79,17 @@ describe('booting the API', () => {
       .toSorted();
     expect(lines.length).toBeGreaterThan(12);
     await expect(`${lines.join('\n')}\n`).toMatchFileSnapshot('../../apps/api/permissions.txt');
+  });
+
+  it('serves no path that is no declared handler', () => {
+    const server = api.app.getHttpAdapter().getInstance() as unknown as {
+      printRoutes(options: { commonPrefix: boolean }): string;
+    };
+    const served = server.printRoutes({ commonPrefix: false }).matchAll(/── (\S+) \(/g);
+    const paths = new Set(Array.from(served, ([, path]) => path));
+    // `*` is below /temporal
+    const ofHandlers = ['/graphiql', '/healthz', '/readyz', '/sign-in', '/temporal', '*'];
+    expect(paths).toEqual(new Set([...ofHandlers, ...Object.keys(DOORS)]));
   });
 
   it('serves the schema that stands in schema.gql', async () => {

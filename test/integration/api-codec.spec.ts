@@ -75,6 +75,30 @@ describe('the codec server', () => {
     ]);
   });
 
+  it('is asked by one caller so often only, whatever key or browser they use', async () => {
+    const slow = await startApi({ decodesPerMinute: 3 });
+    try {
+      const key = await slow.key(ACME, 'operator');
+      const own = await sealedFor(slow, ACME, 'x');
+      const browser = { cookie: await sessionCookie(slow, key), origin: OWN_PAGE };
+      const ask = (proof: Record<string, string>) => decode(slow, { ...ACME_NS, ...proof }, [own]);
+      const first = [await ask(bearer(key)), await ask(browser), await ask(bearer(key))];
+      expect(first.map(({ status }) => status)).toEqual([200, 200, 200]);
+      for (const proof of [bearer(key), browser]) {
+        const answer = await ask(proof);
+        expect(refusal(answer)).toEqual([429, 'TOO_MANY_REQUESTS']);
+        expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(10);
+        expect(Number(answer.headers.get('retry-after'))).toBeLessThanOrEqual(20);
+        expect(JSON.parse(answer.text)).toMatchObject({ error: { limit: 3 } });
+      }
+      const noted = "SELECT 1 FROM journal_records WHERE body->>'change' = 'payloads_decoded'";
+      expect(await slow.database.asOwner(noted)).toHaveLength(3);
+      expect((await ask(bearer(await slow.key(ACME, 'operator')))).status).toBe(200);
+    } finally {
+      await slow.close();
+    }
+  });
+
   it('tells nothing when it cannot be recorded', async () => {
     await api.database.asOwner(
       "ALTER TABLE journal_records ADD CONSTRAINT \"full\" CHECK (body->>'change' <> 'payloads_decoded') NOT VALID",

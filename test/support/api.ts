@@ -66,6 +66,7 @@ export interface ApiOptions {
   readonly issuers?: readonly IssuerConfig[];
   readonly requestSeconds?: number;
   readonly subscriptions?: { readonly perTenant: number; readonly perCaller: number };
+  readonly decodesPerMinute?: number;
   /** File with the only documents that are answered. */
   readonly documents?: string;
   /** Tokens for Temporal; names that can be recognised unless given. */
@@ -102,6 +103,7 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
         requestSeconds: options.requestSeconds ?? 10,
         subscriptionsPerTenant: options.subscriptions?.perTenant ?? 200,
         subscriptionsPerCaller: options.subscriptions?.perCaller ?? 50,
+        decodesPerMinute: options.decodesPerMinute ?? 300,
         ...(options.documents === undefined ? {} : { documents: options.documents }),
         publicUrl: 'http://bulkhead.test',
         issuers: [...(options.issuers ?? [])],

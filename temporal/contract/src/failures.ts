@@ -28,6 +28,7 @@ export const FAILURE_CODES = [
   'UNSUPPORTED_MEDIA_TYPE',
   'METHOD_NOT_ALLOWED',
   'TOO_MANY_SUBSCRIPTIONS',
+  'TOO_MANY_REQUESTS',
   'REQUEST_TIMEOUT',
   'ENVELOPE_INVALID',
   'ENVELOPE_MISMATCH',
@@ -134,6 +135,12 @@ export const FAILURES = {
     retry: true,
     publicCode: 'TOO_MANY_SUBSCRIPTIONS',
     publicMessage: 'Too many subscriptions or connections are open at once.',
+  },
+  TOO_MANY_REQUESTS: {
+    owner: 'client',
+    retry: true,
+    publicCode: 'TOO_MANY_REQUESTS',
+    publicMessage: 'You ask too often.',
   },
   REQUEST_TIMEOUT: {
     owner: 'capacity',

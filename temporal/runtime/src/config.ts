@@ -84,6 +84,7 @@ export const ApiConfigSchema = z.strictObject({
     /** Subscriptions, and websockets, that may be open at once. */
     subscriptionsPerTenant: z.int().min(1).max(10_000).default(200),
     subscriptionsPerCaller: z.int().min(1).max(10_000).default(50),
+    decodesPerMinute: z.int().min(1).max(1_000_000).default(300),
     publicUrl: z.url({ protocol: /^https?$/ }),
     issuers: IssuersSchema.default([]),
   }),

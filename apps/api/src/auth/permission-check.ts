@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { OnModuleInit } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { DOORS } from './doors.js';
 import { DECLARATION } from './permission.js';
 import type { Declaration } from './permission.js';
 import { holdersOf } from './roles.js';
@@ -42,8 +43,14 @@ export class PermissionCheck implements OnModuleInit {
 
   /** Every handler that can be reached from outside. */
   handlers(): DeclaredHandler[] {
+    const doors: DeclaredHandler[] = Object.entries(DOORS).map(([path, declaration]) => ({
+      name: `Route ${path}`,
+      field: path,
+      declaration,
+      open: openTo(declaration),
+    }));
     const wrappers = [...this.discovery.getProviders(), ...this.discovery.getControllers()];
-    return wrappers.flatMap(({ instance }) => {
+    const found = wrappers.flatMap(({ instance }) => {
       if (typeof instance !== 'object' || instance === null) return [];
       const prototype: unknown = Object.getPrototypeOf(instance);
       if (typeof prototype !== 'object' || prototype === null) return [];
@@ -51,6 +58,7 @@ export class PermissionCheck implements OnModuleInit {
         .getAllMethodNames(prototype)
         .flatMap((method) => declaredHandler(instance, prototype, method));
     });
+    return [...found, ...doors];
   }
 }
 

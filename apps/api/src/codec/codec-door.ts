@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { BulkheadError, placementOf } from '@bulkhead/contract';
 import type { Authenticate } from '../auth/authenticator.js';
 import { credentialsOf } from '../auth/credentials.js';
+import { DOORS } from '../auth/doors.js';
 import { asMember, refusal } from '../auth/principal.js';
 import type { Caller, Principal } from '../auth/principal.js';
 import type { ApiDeps } from '../deps.js';
@@ -11,6 +12,7 @@ import { isOwnOrigin } from '../graphql/upgrade.js';
 import { sessionToken } from '../sign-in/cookie.js';
 import { findSession } from '../sign-in/sessions.js';
 import { takeJsonPostsOnly } from '../graphql/json-posts.js';
+import { CallerRate } from './caller-rate.js';
 import { payloadsOf, wireOf } from './wire-payloads.js';
 
 /** Bytes of one request at most: results of several activities fit, in base64. */
@@ -31,11 +33,17 @@ export interface CodecDoor extends Pick<
 export async function openCodecDoor(server: FastifyInstance, door: CodecDoor): Promise<void> {
   await server.register(async (scope) => {
     const callers = new WeakMap<FastifyRequest, Principal>();
+    const rate = new CallerRate(door.settings.decodesPerMinute);
     scope.setErrorHandler((error, _request, reply) => refuse(reply, error, door));
     takeJsonPostsOnly(scope, '/codec/decode');
     scope.post('/codec/decode', {
       bodyLimit: BODY_BYTES_MAX,
-      onRequest: async (request) => void callers.set(request, await callerOf(request, door)),
+      onRequest: async (request) => {
+        const principal = await callerOf(request, door);
+        // before the body is read and before anything is journalled: both are bounded by it
+        rate.take(`${principal.tenantId} ${principal.responsible}`);
+        callers.set(request, principal);
+      },
       handler: async (request, reply) => {
         const principal = callers.get(request);
         if (!principal) throw new BulkheadError('INTERNAL', { internal: 'a decode without a caller' });
@@ -55,7 +63,7 @@ async function callerOf(request: FastifyRequest, door: CodecDoor): Promise<Princ
   const caller = await (headers.authorization === undefined
     ? viewerOf(request, door)
     : door.authenticate(credentialsOf(headers)));
-  if (!caller.can('codec:decode')) throw refusal(caller);
+  if (!caller.can(DOORS['/codec/decode'].needs)) throw refusal(caller);
   const principal = asMember(caller);
   if (headers['x-namespace'] !== placementOf(principal.tenantId).namespace)
     throw new BulkheadError('NOT_FOUND', { field: 'x-namespace' });
@@ -94,6 +102,7 @@ const STATUS: Readonly<Record<string, number>> = {
   METHOD_NOT_ALLOWED: 405,
   GONE: 410,
   PAYLOAD_TOO_LARGE: 413,
+  TOO_MANY_REQUESTS: 429,
   UNSUPPORTED_MEDIA_TYPE: 415,
   UNAVAILABLE: 503,
 };
@@ -105,6 +114,8 @@ function refuse(reply: FastifyReply, error: unknown, { log }: CodecDoor): Fastif
     tooLarge ? new BulkheadError('PAYLOAD_TOO_LARGE', { field: 'body', publicMessage }) : error,
     log,
   );
+  const { retryAfterSeconds } = shown.extensions;
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
   return reply
     .code(STATUS[shown.extensions.code] ?? 500)
     .header('content-type', 'application/json; charset=utf-8')
