@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { agentId, workspaceId } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
-import { ACME, GLOBEX, startApi } from '../support/api.js';
+import { publishPolicy } from '@bulkhead/policy/admin';
+import { putAgent } from '@bulkhead/tenancy/admin';
+import { putTool, setToolEnabled } from '@bulkhead/tool-gateway/admin';
+import { ACME, AGENT, GLOBEX, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 
 const SPEC: Json = {
@@ -11,6 +15,14 @@ const SPEC: Json = {
   url: 'https://rooms.example/',
   effect: 'write',
   idempotency: 'keyed',
+};
+const AGENT_OF_THEIRS = {
+  id: agentId('their-agent'),
+  workspaceId: workspaceId('main'),
+  name: 'theirs',
+  description: 'theirs',
+  workflowType: 'supportTriage',
+  inputSchema: { type: 'object' },
 };
 const FIELDS = '{ id version enabled disabledReason hold { until } spec versions { version actor reason } }';
 const REGISTER = `mutation ($id: ID!, $spec: JSON!, $reason: String!) { registerTool(id: $id, spec: $spec, reason: $reason) ${FIELDS} }`;
@@ -118,5 +130,80 @@ describe('tools over GraphQL', () => {
       'BAD_USER_INPUT',
     );
     expect(await codeOf(admin, DISABLE, { id: 'rooms.book', reason: '  ' })).toBe('BAD_USER_INPUT');
+  });
+
+  describe('what an agent may call', () => {
+    const CALLABLE = `query ($agentId: ID!) { agentTools(agentId: $agentId) { allowed asks tool { id } } }`;
+    const declare = (id: string, more: object = {}) =>
+      putTool(api.deps.door.tenant(ACME), id, { ...(SPEC as object), ...more });
+    const publish = (rules: readonly Json[]) =>
+      publishPolicy(api.deps.door.tenant(ACME), {
+        profile: 'default',
+        document: { rules },
+        publishedBy: 'test',
+        reason: 'test',
+      });
+    const callable = async (key = admin): Promise<unknown> =>
+      (await api.ask(key, CALLABLE, { agentId: AGENT })).data?.['agentTools'];
+
+    it('is what the policy in force leaves: some calls, all calls or with a person, and never what is off', async () => {
+      const schema = { type: 'object', properties: { n: { type: 'number' } }, additionalProperties: false };
+      for (const id of [
+        'list.always',
+        'list.asked',
+        'list.denied',
+        'list.elsewhere',
+        'list.off',
+        'list.unnamed',
+      ])
+        await declare(id, id === 'list.elsewhere' ? { url: 'https://evil.example/' } : {});
+      await declare('list.some', { inputSchema: schema });
+      await setToolEnabled(api.deps.door.tenant(ACME), 'list.off', false, { actor: 'test', reason: 'off' });
+      const allow = ['list.always', 'list.some', 'list.asked', 'list.denied', 'list.elsewhere', 'list.off'];
+      await publish([
+        { id: 'allow', effect: 'allow', tools: allow },
+        {
+          id: 'hosts',
+          effect: 'deny',
+          tools: ['*'],
+          when: { 'destination.host': { domain: ['evil.example'] } },
+        },
+        { id: 'none', effect: 'deny', tools: ['list.denied'], when: { agent: { eq: AGENT } } },
+        { id: 'small', effect: 'deny', tools: ['list.some'], when: { 'args.n': { gt: 3 } } },
+        {
+          id: 'ask',
+          effect: 'ask',
+          tools: ['list.asked'],
+          approval: { approvers: ['admin'], expiresInSeconds: 60 },
+        },
+      ]);
+      expect(await callable()).toEqual([
+        { allowed: 'always', asks: 'never', tool: { id: 'list.always' } },
+        { allowed: 'always', asks: 'always', tool: { id: 'list.asked' } },
+        { allowed: 'sometimes', asks: 'never', tool: { id: 'list.some' } },
+      ]);
+      expect(await callable(await api.key(ACME, 'viewer'))).toHaveLength(3);
+    });
+
+    it('is nothing under a policy that cannot be read, or under none', async () => {
+      await publish([{ id: 'allow', effect: 'allow', tools: ['*'] }]);
+      expect(await callable()).not.toEqual([]);
+      await api.database.asOwner(`UPDATE policies SET document = '{"rules": 7}' WHERE tenant_id = 'acme'`);
+      expect(await callable()).toEqual([]);
+      await api.database.asOwner("DELETE FROM policy_heads WHERE tenant_id = 'acme'");
+      expect(await callable()).toEqual([]);
+    });
+
+    it('attack: a foreign agent and one that is not there are the same', async () => {
+      const globex = await api.key(GLOBEX, 'admin');
+      await putAgent(api.deps.door.tenant(GLOBEX), AGENT_OF_THEIRS);
+      const answers = await Promise.all(
+        [AGENT_OF_THEIRS.id, 'nobody', "' OR 1=1"].map((agentId) => api.ask(admin, CALLABLE, { agentId })),
+      );
+      expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
+      expect(answers[0]?.errors?.[0]?.extensions.code).toBe('NOT_FOUND');
+      const own = await api.ask(globex, CALLABLE, { agentId: AGENT_OF_THEIRS.id });
+      expect(own.errors).toBeUndefined();
+    });
   });
 });

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { compilePolicy, parsePolicy } from '@bulkhead/contract/policy';
-import type { PolicyDocument, PolicyFacts, PolicyVerdict } from '@bulkhead/contract/policy';
+import type { OpenCall, PolicyDocument, PolicyFacts, PolicyVerdict, Reach } from '@bulkhead/contract/policy';
 import { publishPolicy, currentPolicy } from '@bulkhead/policy/admin';
 import { openLine } from '../support/line.js';
 import { cedarDecides, loadCedar } from '../support/policy/cedar.js';
@@ -65,8 +65,32 @@ function againstReference(random: Random, calls: number, faults: string[]): numb
     const facts = someCall(random);
     const [ours, theirs] = [policy.evaluate(facts), referenceVerdict(document, facts)];
     if (text(ours) !== text(theirs)) faults.push(report(document, facts, ours, theirs));
+    const reach = policy.reach(openCall(random, facts));
+    if (contradicts(reach, ours)) faults.push(report(document, facts, ours, reach));
   }
   return calls;
+}
+
+/** What is known of the tool of a call before the call: some of its arguments' names, and where it goes. */
+function openCall(random: Random, { args, destination, ...facts }: PolicyFacts): OpenCall {
+  const { host } = destination;
+  const names = Object.keys(args as object);
+  return {
+    ...facts,
+    argumentNames: random.pick([{}, { names }, { names: [...names, 'a', 'b'] }] as { names?: string[] }[])
+      .names,
+    destination: random.pick<() => OpenCall['destination']>([
+      () => undefined,
+      () => ({ host, path: undefined }),
+      () => ({ host, path: '/' }),
+    ])(),
+  };
+}
+
+/** A tool that some call may use is never `never`, and one of which some call is denied is never `always`. */
+function contradicts({ allowed, asks }: Reach, verdict: PolicyVerdict): boolean {
+  if (verdict.kind === 'deny') return allowed === 'always';
+  return allowed === 'never' || asks === (verdict.approval ? 'never' : 'always');
 }
 
 function againstCedar(random: Random, calls: number, name: string, faults: string[]): number {

@@ -57,6 +57,7 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Query.runs(after)': 'run',
   'Query.approvals(after)': 'approval',
   'Mutation.approve(id)': 'approval',
+  'Query.agentTools(agentId)': 'agent',
   'Mutation.registerTool(id)': OWN_NAME,
   'Mutation.updateTool(id)': 'tool',
   'Mutation.enableTool(id)': 'tool',

@@ -5,6 +5,7 @@ export { discardDraft, findDraft, listDrafts, saveDraft } from './drafts.js';
 export type { PolicyDraft } from './drafts.js';
 export { diffPolicies } from './diff.js';
 export type { PolicyDiff, RuleChange } from './diff.js';
+export { policyReach } from './reach.js';
 export { explainCall } from './explain.js';
 export type { Explanation } from './explain.js';
 export { decideApproval, listApprovals } from './approvals.js';

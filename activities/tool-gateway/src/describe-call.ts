@@ -1,6 +1,10 @@
 import { BulkheadError } from '@bulkhead/contract';
 import type { Json, ToolId } from '@bulkhead/contract';
+import { ToolSpecSchema } from '@bulkhead/contract/schemas';
+import type { ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
+import { openDestination } from './destination.js';
+import type { OpenDestination } from './destination.js';
 import { createMatcher } from './match.js';
 import type { MatchedCall } from './match.js';
 
@@ -16,16 +20,37 @@ export interface DescribedCall {
 }
 
 export function describeMatched({ toolId, spec, args, destination }: MatchedCall): DescribedCall {
+  return { ...describeSpec(toolId, spec), destination: destination.fact, args };
+}
+
+function describeSpec(tool: ToolId, spec: ToolSpec): Omit<DescribedCall, 'args' | 'destination'> {
   const { effect, dataClasses } = spec;
+  const model = spec.adapter === 'model' ? { model: spec.model } : {};
+  return { tool, system: systemOf(tool), effect, dataClasses, ...model };
+}
+
+/** What policy would be told of every call of a tool, whatever its arguments, apart from who makes it. */
+export type DescribedTool = Omit<DescribedCall, 'args' | 'destination'> & {
+  /** undefined: an argument chooses it. */
+  readonly destination: OpenDestination | undefined;
+  /** undefined: any. */
+  readonly argumentNames: readonly string[] | undefined;
+};
+
+/** @param declared a tool's stored declaration */
+export function describeTool(tool: ToolId, declared: Json): DescribedTool {
+  const spec = ToolSpecSchema.parse(declared);
   return {
-    tool: toolId,
-    system: systemOf(toolId),
-    effect,
-    dataClasses,
-    destination: destination.fact,
-    args,
-    ...(spec.adapter === 'model' ? { model: spec.model } : {}),
+    ...describeSpec(tool, spec),
+    destination: openDestination(spec),
+    argumentNames: argumentNames(spec.inputSchema),
   };
+}
+
+/** With `additionalProperties: false` at the top, which every declaration has, there are only those that are named. */
+function argumentNames(schema: Record<string, unknown>): readonly string[] | undefined {
+  if ('patternProperties' in schema) return undefined;
+  return Object.keys((schema['properties'] as object | undefined) ?? {});
 }
 
 export const systemOf = (toolId: string): string => toolId.split('.')[0] ?? toolId;

@@ -35,6 +35,24 @@ export function resolveDestination(
   }
 }
 
+/** Where the calls of a tool go, as far as that is known without one. */
+export interface OpenDestination {
+  readonly host: string;
+  readonly port?: number;
+  /** undefined: arguments stand in it. */
+  readonly path: string | undefined;
+}
+
+/** undefined: an argument is the destination. */
+export function openDestination(spec: ToolSpec): OpenDestination | undefined {
+  if (spec.adapter === 'http' && spec.urlArgument !== undefined) return undefined;
+  const places = spec.adapter === 'http' ? [...(spec.url ?? '').matchAll(/\{([^{}]+)\}/g)] : [];
+  const args = Object.fromEntries(places.map(([, name = '']) => [name, 'x']));
+  const resolved = resolveDestination(spec, args);
+  if ('field' in resolved) return undefined;
+  return { ...resolved.fact, path: places.length === 0 ? resolved.fact.path : undefined };
+}
+
 const localServer = (server: string, tool: string): Destination => ({
   url: undefined,
   fact: { host: `mcp:${server}`, path: tool },

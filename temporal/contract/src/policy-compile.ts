@@ -13,6 +13,8 @@ type AbilityRule = RawRuleOf<Ability>;
 
 /** One condition of one rule. */
 interface Term {
+  /** Name of the fact, as the rule has it. */
+  readonly path: string;
   readonly test: CompiledTest;
   readonly reader: FactReader;
   /** Column of the fact itself, which CASL compares. */
@@ -92,7 +94,7 @@ function compileRule(
     const { column, reader } = nameOf(path);
     const compiled = compileTest(test);
     const own = compiled.query && !reader.each ? undefined : `${rule.id}:${index}`;
-    return { test: compiled, reader, column, answer: own, some: rule.effect !== 'allow' };
+    return { path, test: compiled, reader, column, answer: own, some: rule.effect !== 'allow' };
   });
   const sum = rule.limit?.sum === undefined ? undefined : factReader(rule.limit.sum);
   const restricts = rule.effect !== 'allow' || rule.approval !== undefined;

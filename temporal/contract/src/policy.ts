@@ -11,6 +11,8 @@ import type {
   PolicyRule,
 } from './policy-document.js';
 import type { PolicyFacts } from './policy-facts.js';
+import { reachOf } from './policy-reach.js';
+import type { OpenCall, Reach } from './policy-reach.js';
 
 export {
   DEFAULT_DENY,
@@ -31,6 +33,7 @@ export { DOCUMENT_CHARS_MAX, parsePolicy } from './policy-parse.js';
 export type { ParsedPolicy, PolicyProblem } from './policy-parse.js';
 export { NOTHING_YET, timeFacts } from './policy-facts.js';
 export type { CallFacts, PolicyFacts, RunFacts, TimeFacts } from './policy-facts.js';
+export type { OpenCall, Reach } from './policy-reach.js';
 
 /** What a call takes from a limit rule; admit takes it, or refuses the call. */
 export interface PolicyReservation {
@@ -71,6 +74,8 @@ export interface CompiledPolicy {
   evaluate(facts: PolicyFacts): PolicyVerdict;
   /** Every rule that names the tool, for a person who asks why. */
   opinions(facts: PolicyFacts): readonly RuleOpinion[];
+  /** What it would say to the calls of a tool, whatever they are: for the list of what an agent may call. */
+  reach(call: OpenCall): Reach;
   /** What the rules of this tool want to know of the run's past; undefined: nothing. */
   asksRun(tool: string): ToolRules['asksRun'];
 }
@@ -105,6 +110,7 @@ export function compilePolicy(document: PolicyDocument): CompiledPolicy {
       return mode === 'observe' ? observed(verdict) : verdict;
     },
     opinions: (facts) => opinionsOf(rulesOf(facts.tool), facts),
+    reach: (call) => reachOf(rulesOf(call.tool), mode, call),
     asksRun: (tool) => rulesOf(tool).asksRun,
   };
 }

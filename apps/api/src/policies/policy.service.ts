@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { agentId, BulkheadError, buildRunId, parseRunId, toolId, workspaceId } from '@bulkhead/contract';
-import type { AgentId, Json, RunId, ToolId } from '@bulkhead/contract';
+import { BulkheadError, buildRunId, parseRunId, toolId } from '@bulkhead/contract';
+import type { Json, RunId, ToolId } from '@bulkhead/contract';
 import type { PolicyMode } from '@bulkhead/contract/policy';
 import {
   diffPolicies,
@@ -22,6 +22,7 @@ import type { z } from 'zod';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { findAgent } from './find-agent.js';
 import type { ExplainCall, PublishPolicyDraft, SavePolicyDraft } from './policy.input.js';
 import type { ExplanationModel } from './policy.model.js';
 
@@ -91,14 +92,14 @@ export class PolicyService {
   /** @throws BulkheadError NOT_FOUND for an agent, run, tool, version or draft that is not there; BAD_INPUT */
   async explain(principal: Principal, input: z.infer<typeof ExplainCall>): Promise<ExplanationModel> {
     const db = this.db(principal);
-    const agent = await this.agent(principal, input.agentId);
+    const agent = await findAgent(db, principal, input.agentId);
     const runId = await this.run(principal, input.runId ?? undefined);
     const tool = idOrNotFound(() => toolId(input.toolId), 'toolId');
     const described = await describeCall(db, tool, input.arguments);
     const { document, version } = await this.documentOf(db, agent.policyProfile, input);
     const past = input.read || input.done ? { read: input.read ?? [], done: input.done ?? [] } : undefined;
     const { actor } = principal;
-    const facts = { ...described, agent: agent.id, workspace: workspaceId(agent.workspaceId), actor, runId };
+    const facts = { ...described, agent: agent.id, workspace: agent.workspaceId, actor, runId };
     const why = await explainCall(db, { facts, document, at: input.at ?? new Date(), past });
     return {
       ...shown(why.verdict),
@@ -119,19 +120,6 @@ export class PolicyService {
     if (input.draft)
       return { document: (await findDraft(db, profile, input.draft)).document, version: undefined };
     return policyVersion(db, profile, input.version ?? undefined);
-  }
-
-  private async agent(
-    principal: Principal,
-    id: string,
-  ): Promise<{ readonly id: AgentId; readonly policyProfile: string; readonly workspaceId: string }> {
-    const { tenantId } = principal;
-    const within = principal.where('agent:read');
-    const row = await this.db(principal).run((tx) =>
-      tx.agent.findFirst({ where: { AND: [{ tenantId, id }, within] } }),
-    );
-    if (!row) throw new BulkheadError('NOT_FOUND', { field: 'agentId' });
-    return { id: agentId(row.id), policyProfile: row.policyProfile, workspaceId: row.workspaceId };
   }
 
   private async run(principal: Principal, id: string | undefined): Promise<RunId> {

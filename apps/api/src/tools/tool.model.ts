@@ -64,3 +64,18 @@ export class ToolModel {
   @Field(() => JsonScalar, { description: 'The whole declaration.' })
   spec!: Json;
 }
+
+@ObjectType('AgentTool', { description: 'A tool that an agent may call, or at least some calls of it.' })
+export class AgentToolModel {
+  @Field(() => ToolModel)
+  tool!: ToolModel;
+  @Field(() => String, {
+    description:
+      'always, or sometimes: it depends on the arguments, the time, or on what the run has read and done.',
+  })
+  allowed!: string;
+  @Field(() => String, {
+    description: 'Whether a person has to agree to a call: always, sometimes or never.',
+  })
+  asks!: string;
+}

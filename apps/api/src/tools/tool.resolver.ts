@@ -11,7 +11,7 @@ import { JsonScalar } from '../graphql/json.scalar.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { RequestReason } from '../run-control/run-control.input.js';
 import { PinInput, SpecInput } from './tool.input.js';
-import { ToolModel, ToolVersionModel } from './tool.model.js';
+import { AgentToolModel, ToolModel, ToolVersionModel } from './tool.model.js';
 import { ToolService } from './tool.service.js';
 
 const Id = () => Args('id', { type: () => ID }, new SchemaPipe('id', z.string()));
@@ -36,6 +36,19 @@ export class ToolResolver {
   @Permission('tool:read')
   tools(@CurrentPrincipal() principal: Principal): Promise<readonly ToolInfoView[]> {
     return this.service.list(principal.tenantId);
+  }
+
+  @Query(() => [AgentToolModel], {
+    complexity: READ * 2,
+    description:
+      'What an agent may call: judged by the policy in force, as each call will be. A tool whose calls are all denied is not listed, nor one that is off.',
+  })
+  @Permission('tool:read')
+  agentTools(
+    @CurrentPrincipal() principal: Principal,
+    @Args('agentId', { type: () => ID }, new SchemaPipe('agentId', z.string().max(200))) agentId: string,
+  ): Promise<readonly AgentToolModel[]> {
+    return this.service.callable(principal, agentId);
   }
 
   @Mutation(() => ToolModel, {

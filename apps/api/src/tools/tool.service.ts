@@ -1,10 +1,20 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Json, TenantId } from '@bulkhead/contract';
-import { approveOffer, findTool, putTool, setToolEnabled, toolHistory } from '@bulkhead/tool-gateway/admin';
+import { policyReach } from '@bulkhead/policy/admin';
+import {
+  approveOffer,
+  describeTool,
+  findTool,
+  putTool,
+  setToolEnabled,
+  toolHistory,
+} from '@bulkhead/tool-gateway/admin';
 import type { ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { findAgent } from '../policies/find-agent.js';
+import type { AgentToolModel } from './tool.model.js';
 
 interface Change {
   readonly id: string;
@@ -18,6 +28,20 @@ export class ToolService {
 
   list(tenantId: TenantId): Promise<readonly ToolInfoView[]> {
     return this.deps.tools.list(this.deps.door.tenant(tenantId));
+  }
+
+  /**
+   * The tools that are on and of which some call may be allowed, with the policy in force.
+   * @throws BulkheadError NOT_FOUND
+   */
+  async callable(principal: Principal, agentId: string): Promise<readonly AgentToolModel[]> {
+    const db = this.deps.door.tenant(principal.tenantId);
+    const { id: agent, workspaceId: workspace, policyProfile } = await findAgent(db, principal, agentId);
+    const reach = await policyReach(db, policyProfile);
+    const tools = (await this.deps.tools.list(db)).filter(({ enabled }) => enabled);
+    return tools
+      .map((tool) => ({ tool, ...reach({ ...describeTool(tool.id, tool.spec), agent, workspace }) }))
+      .filter(({ allowed }) => allowed !== 'never');
   }
 
   history(tenantId: TenantId, id: string): Promise<readonly ToolVersionInfo[]> {
