@@ -66,9 +66,7 @@ describe('the end of a run', () => {
       control: line.control,
       log: { info: () => undefined, warn: () => undefined },
       temporal: {
-        end: async () => ({ state: 'failed', message: 'it took too long' }),
-        open: async () => [],
-        isOpen: async () => false,
+        end: async () => ({ execution: 'first', state: 'failed', message: 'it took too long' }),
       },
     });
     watcher.watch({ tenantId: ACME, runId, envelope: 'e' as never });

@@ -3,7 +3,8 @@ import { tenantId } from '@bulkhead/contract';
 import type { RunId, SealedPayload } from '@bulkhead/contract';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import type { ControlDb } from '@bulkhead/prisma/control';
-import { createCloseWatcher } from '@bulkhead/runs/control';
+import { createCloseWatcher, createResetSweep } from '@bulkhead/runs/control';
+import type { RunExecution } from '@bulkhead/runs/control';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
 
@@ -38,9 +39,7 @@ describe('the end of a run is seen', () => {
       control,
       log,
       temporal: {
-        end: async () => ({ state: 'completed', result }),
-        open: async () => [],
-        isOpen: async () => false,
+        end: async () => ({ execution: 'first', state: 'completed', result }),
       },
     });
     watcher.watch({ tenantId: ACME, runId: run!.id, envelope: 'e' as never });
@@ -64,9 +63,7 @@ describe('the end of a run is seen', () => {
       control,
       log,
       temporal: {
-        end: async () => ({ state: 'failed', message: 'the old end' }),
-        open: async () => [],
-        isOpen: async () => false,
+        end: async () => ({ execution: 'first', state: 'failed', message: 'the old end' }),
       },
     });
     const stateOf = (): Promise<unknown[]> =>
@@ -81,9 +78,7 @@ describe('the end of a run is seen', () => {
       control,
       log,
       temporal: {
-        end: async () => ({ state: 'failed', message: 'the old end' }),
-        open: async () => [],
-        isOpen: async () => false,
+        end: async () => ({ execution: 'first', state: 'failed', message: 'the old end' }),
       },
     });
     expect(await again.adoptOnce()).toBe(1);
@@ -106,12 +101,98 @@ describe('the end of a run is seen', () => {
             stop.addEventListener('abort', () => reject(new Error('stopped'))),
           );
         },
-        open: async () => [],
-        isOpen: async () => true,
       },
     });
     await watcher.adoptOnce();
     expect(watched.has(run!.id)).toBe(true);
     await watcher.stop();
+  });
+});
+
+describe('a reset from outside of a run that had ended', () => {
+  const row = (id: RunId): Promise<unknown[]> =>
+    database.asOwner('SELECT state, closed_execution AS execution FROM runs WHERE id = $1', [id]);
+  const resets = (id: RunId): Promise<unknown[]> =>
+    database.asOwner(
+      'SELECT kind, origin, temporal_run_id AS execution FROM run_requests WHERE run_id = $1',
+      [id],
+    );
+  /** What Temporal would say of the run: its executions, the last one last. */
+  const sweepOf = (id: RunId, executions: readonly Omit<RunExecution, 'runId'>[], asked: Date[] = []) => {
+    const all = executions.map((execution) => ({ runId: id, ...execution }));
+    return createResetSweep({
+      control,
+      log,
+      now: () => new Date('2026-03-01T12:00:00Z'),
+      temporal: {
+        executions: async (_tenant, since) => {
+          asked.push(since);
+          return all;
+        },
+        latest: async () => all.at(-1)!,
+      },
+    });
+  };
+  const watch = (id: RunId, execution: string) => {
+    const watcher = createCloseWatcher({
+      control,
+      log,
+      temporal: {
+        end: async (_run, _stop, onReset) => {
+          if (execution !== 'first') await onReset(execution);
+          return { execution, state: 'completed', result: null };
+        },
+      },
+    });
+    watcher.watch({ tenantId: ACME, runId: id, envelope: 'e' as never });
+    return vi
+      .waitFor(async () => expect(await row(id)).toEqual([{ state: 'completed', execution }]), 3_000)
+      .finally(() => watcher.stop());
+  };
+  const ended = async (): Promise<RunId> => {
+    await database.asOwner('DELETE FROM runs');
+    await database.asOwner('DELETE FROM run_requests');
+    await database.asOwner(
+      `INSERT INTO tenants (id, name, namespace, task_queue, status) VALUES ('acme', 'acme', 'tnt-acme', 'q', 'active') ON CONFLICT DO NOTHING`,
+    );
+    const [run] = await newRuns('acme', 1, '2026-01-01');
+    await watch(run!.id, 'first');
+    return run!.id;
+  };
+  const closed = (execution: string) => ({ execution, open: false });
+
+  it('is noticed although it had ended again before anybody looked, and once', async () => {
+    const id = await ended();
+    const sweep = sweepOf(id, [closed('first'), closed('second')]);
+    expect(await sweep.sweepOnce()).toBe(1);
+    expect(await row(id)).toMatchObject([{ state: 'running' }]);
+    await watch(id, 'second');
+    expect(await resets(id)).toEqual([{ kind: 'reset', origin: 'outside', execution: 'second' }]);
+    expect(await sweep.sweepOnce()).toBe(0);
+    expect(await row(id)).toEqual([{ state: 'completed', execution: 'second' }]);
+  });
+
+  it('is noticed while it is open', async () => {
+    const id = await ended();
+    const sweep = sweepOf(id, [closed('first'), { execution: 'second', open: true }]);
+    expect(await sweep.sweepOnce()).toBe(1);
+  });
+
+  it('is not seen in what an earlier reset ended, nor in a run of which only the end is known', async () => {
+    const id = await ended();
+    expect(await sweepOf(id, [closed('replaced'), closed('first')]).sweepOnce()).toBe(0);
+    await database.asOwner('UPDATE runs SET closed_execution = NULL');
+    expect(await sweepOf(id, [closed('second')]).sweepOnce()).toBe(0);
+  });
+
+  it('is looked for a day back at first, then since the look before', async () => {
+    const asked: Date[] = [];
+    const sweep = sweepOf(await ended(), [], asked);
+    await sweep.sweepOnce();
+    await sweep.sweepOnce();
+    expect(asked.map((since) => since.toISOString())).toEqual([
+      '2026-02-28T11:59:00.000Z',
+      '2026-03-01T11:59:00.000Z',
+    ]);
   });
 });

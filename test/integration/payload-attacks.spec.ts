@@ -102,7 +102,11 @@ it('attack: a run is closed with a readable result: it is shown as failed, and t
     new AbortController().signal,
     async () => undefined,
   );
-  expect(end).toEqual({ state: 'failed', message: FAILURES.PAYLOAD_REFUSED.publicMessage });
+  expect(end).toEqual({
+    execution: expect.any(String) as string,
+    state: 'failed',
+    message: FAILURES.PAYLOAD_REFUSED.publicMessage,
+  });
 });
 
 it('a database that is away while a run is under way breaks neither the Worker nor the run', async () => {

@@ -94,6 +94,25 @@ describe('what is done to a run from outside', () => {
     expect(await changesOf(globex, id)).toEqual([`run_${kind} outside`]);
   });
 
+  it('a reset of a run that has ended again a moment later is noticed', async () => {
+    const id = await world.accept(acme, 'long-chain', { ticketId: 'T-1001', segments: 1 });
+    await world.until(acme, id, 'completed');
+    // everything it does was done: nothing keeps it
+    const execution = await resetToFirstTask(admin(), acme, id);
+    await vi.waitFor(
+      async () =>
+        expect(
+          await world.database.asOwner(
+            'SELECT state, closed_execution AS execution FROM runs WHERE id = $1',
+            [id],
+          ),
+        ).toEqual([{ state: 'completed', execution }]),
+      15_000,
+    );
+    expect(await requestsOf(acme, id)).toMatchObject([{ kind: 'reset', origin: 'outside' }]);
+    expect(await changesOf(acme, id)).toEqual(['run_reset outside']);
+  });
+
   it('a reset of a run that ended, and of one under way, is noticed once', async () => {
     const ended = await world.accept(acme, 'long-chain', { ticketId: 'T-1001', segments: 1 });
     await world.until(acme, ended, 'completed');

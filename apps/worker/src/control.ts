@@ -4,7 +4,7 @@ import { CHANNELS } from '@bulkhead/contract';
 import { createReaper, createSealer } from '@bulkhead/journal/control';
 import { endApprovals, removeOldCounters } from '@bulkhead/policy/control';
 import { openControlDoor } from '@bulkhead/prisma/control';
-import { createCloseWatcher, createDispatcher } from '@bulkhead/runs/control';
+import { createCloseWatcher, createDispatcher, createResetSweep } from '@bulkhead/runs/control';
 import { openConnection } from '@bulkhead/runtime/client';
 import { loadControlConfig } from '@bulkhead/runtime/config';
 import type { ControlConfig } from '@bulkhead/runtime/config';
@@ -53,6 +53,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
   await tokens.open();
   const temporal = { ...createRunsInTemporal(connection), ...createRunControlInTemporal(connection) };
   const watcher = createCloseWatcher({ control, temporal, log });
+  const resets = createResetSweep({ control, temporal, log, now: () => new Date() });
   const dispatcher = createDispatcher({ control, temporal, log, onStarted: (run) => watcher.watch(run) });
   installRuntime(log, config.log.level);
   const lifecycles = createLifecycleService({ config, control, connection, tokens, server, log });
@@ -95,7 +96,7 @@ async function start(config: ControlConfig, log: Logger, fatal: (reason: string)
     loop(
       'sweep',
       3_000,
-      idleAfter(() => watcher.sweepOnce()),
+      idleAfter(() => resets.sweepOnce()),
     ),
     loop(
       'lifecycles',

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
+import { NOTIFY, nameOf } from './told.js';
 import type { ControlLog, RunEnd, RunRef, RunsInTemporal } from './temporal-port.js';
 
 /**
@@ -8,8 +9,6 @@ import type { ControlLog, RunEnd, RunRef, RunsInTemporal } from './temporal-port
  * end from being seen.
  */
 const WATCHED_MAX = 2_000;
-/** Tenants whose open runs are compared in one sweep; the next sweep takes the next ones. */
-const SWEPT_TENANTS_MAX = 20;
 const BACKOFF_MS_MAX = 10_000;
 
 /** A run that waits for its reset is open here and may be closed in Temporal: its old end is no news. */
@@ -21,8 +20,6 @@ const UNFINISHED = `
     SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY started_at) AS place
       FROM runs WHERE started_at IS NOT NULL AND finished_at IS NULL AND NOT ${BEING_RESET}
   ) unfinished ORDER BY place, started_at LIMIT ${WATCHED_MAX}`;
-
-const NOTIFY = `SELECT pg_notify('bulkhead_runs', json_build_array(json_build_object('tenantId', $1::text, 'runId', $2::text))::text) FROM moved`;
 
 /**
  * $6 is what somebody did to the run (cancel, terminate), or null. Nobody asked here since the last reset: it was done
@@ -42,7 +39,7 @@ const FINISH = `
       ELSE jsonb_build_object('message', format('The run was %s from outside Bulkhead.',
         CASE $6 WHEN 'cancel' THEN 'cancelled' ELSE 'terminated' END), 'layer', 'outside') END AS reason
   ), moved AS (
-    UPDATE runs SET state = $3, result = $4::jsonb, reason = why.reason, finished_at = now() FROM why
+    UPDATE runs SET state = $3, result = $4::jsonb, reason = why.reason, finished_at = now(), closed_execution = $7 FROM why
      WHERE tenant_id = $1 AND id = $2 AND finished_at IS NULL AND NOT ${BEING_RESET} RETURNING id, runs.reason
   ), record AS (
     INSERT INTO journal_records (tenant_id, kind, run_id, body)
@@ -75,18 +72,9 @@ const NOTE_RESET = `
     SELECT $1, 'control', $2, jsonb_build_object('change', 'run_reset', 'state', 'outside', 'request', id::text) FROM moved
   ) ${NOTIFY}`;
 
-const REOPEN = `
-  WITH moved AS (
-    UPDATE runs SET state = 'running', result = NULL, reason = NULL, finished_at = NULL
-     WHERE tenant_id = $1 AND id = $2 AND finished_at IS NOT NULL RETURNING id
-  ), record AS (
-    INSERT INTO journal_records (tenant_id, kind, run_id, body)
-    SELECT $1, 'run', $2, jsonb_build_object('state', 'running', 'reason', jsonb_build_object('message', 'The run was opened again.')) FROM moved
-  ) ${NOTIFY}`;
-
 export interface CloseWatcherDeps {
   readonly control: Pick<ControlDb, 'query'>;
-  readonly temporal: Pick<RunsInTemporal, 'end' | 'open' | 'isOpen'>;
+  readonly temporal: Pick<RunsInTemporal, 'end'>;
   readonly log: ControlLog;
 }
 
@@ -95,8 +83,6 @@ export interface CloseWatcher {
   watch(run: RunRef): void;
   /** Watches every unfinished run that nobody watches yet. Call it about once a second. */
   adoptOnce(): Promise<number>;
-  /** Reopens runs that ended here but are open in Temporal (a reset). Call it every few seconds. */
-  sweepOnce(): Promise<number>;
   /** Ends all waiting; nothing is written afterwards. */
   stop(): Promise<void>;
 }
@@ -105,7 +91,6 @@ export interface CloseWatcher {
 export function createCloseWatcher({ control, temporal, log }: CloseWatcherDeps): CloseWatcher {
   const watched = new Map<RunId, Promise<void>>();
   const stop = new AbortController();
-  let sweptTo: TenantId | '' = '';
 
   const follow = async (run: RunRef): Promise<void> => {
     for (let waitMs = 200; !stop.signal.aborted; waitMs = Math.min(waitMs * 2, BACKOFF_MS_MAX)) {
@@ -135,46 +120,12 @@ export function createCloseWatcher({ control, temporal, log }: CloseWatcherDeps)
     );
   };
 
-  const reopenOf = async (tenantId: TenantId): Promise<number> => {
-    const open = await temporal.open(tenantId);
-    const ended = await control.query<{ runId: RunId }>(
-      `SELECT id AS "runId" FROM runs WHERE tenant_id = $1 AND id = ANY($2) AND finished_at IS NOT NULL`,
-      [tenantId, open],
-    );
-    let reopened = 0;
-    for (const { runId } of ended) {
-      // the list lags: only the run itself can say that it is open after we wrote its end
-      if (!(await temporal.isOpen({ tenantId, runId }))) continue;
-      await control.query(REOPEN, [tenantId, runId]);
-      log.info({ tenantId, runId }, 'run is open again');
-      reopened += 1;
-    }
-    return reopened;
-  };
-
   return {
     watch,
     async adoptOnce() {
       const runs = await control.query<RunRef & { tenantId: TenantId }>(UNFINISHED);
       for (const run of runs) watch(run);
       return watched.size;
-    },
-    async sweepOnce() {
-      const tenants = await control.query<{ id: TenantId }>(
-        `SELECT id FROM tenants WHERE status = 'active' AND id > $1 ORDER BY id LIMIT ${SWEPT_TENANTS_MAX}`,
-        [sweptTo],
-      );
-      sweptTo = tenants.length < SWEPT_TENANTS_MAX ? '' : (tenants.at(-1)?.id ?? '');
-      let reopened = 0;
-      for (const { id } of tenants) {
-        try {
-          reopened += await reopenOf(id);
-        } catch (error) {
-          // one tenant's namespace that does not answer must not hide the others' resets
-          log.warn({ tenantId: id, fault: nameOf(error) }, 'cannot sweep a tenant');
-        }
-      }
-      return reopened;
     },
     async stop() {
       stop.abort();
@@ -193,7 +144,6 @@ function finishValues(run: RunRef, end: RunEnd): unknown[] {
     done ? JSON.stringify(end.result) : null,
     done ? null : JSON.stringify({ message: end.message }),
     done ? null : (end.by ?? null),
+    end.execution,
   ];
 }
-
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown');

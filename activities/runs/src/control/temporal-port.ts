@@ -17,8 +17,17 @@ export interface RunStart extends RunRef {
   readonly start: SealedPayload;
 }
 
+/** One of Temporal's executions of a run: each segment and each reset opens another one under the run's id. */
+export interface RunExecution {
+  readonly runId: RunId;
+  /** Temporal's own run id. */
+  readonly execution: string;
+  readonly open: boolean;
+}
+
 /** How a run's last workflow execution closed. */
-export type RunEnd =
+export type RunEnd = { readonly execution: string } & RunClose;
+export type RunClose =
   | { readonly state: 'completed'; readonly result: SealedPayload | null }
   | {
       readonly state: 'failed' | 'cancelled';
@@ -38,10 +47,13 @@ export interface RunsInTemporal {
    * by whomever; one may be told again after a restart.
    */
   end(run: RunRef, stop: AbortSignal, onReset: (temporalRunId: string) => Promise<void>): Promise<RunEnd>;
-  /** Ids of open runs, from the visibility store: it lags a little. */
-  open(tenantId: TenantId): Promise<RunId[]>;
-  /** Whether the run is open, from the run itself: it does not lag. */
-  isOpen(run: Pick<RunRef, 'tenantId' | 'runId'>): Promise<boolean>;
+  /**
+   * Executions that are open or have closed since, without those that went on in a next segment, from the visibility
+   * store: it lags a little. Of more than 10,000 the newest.
+   */
+  executions(tenantId: TenantId, since: Date): Promise<readonly RunExecution[]>;
+  /** The last execution, from the run itself: it does not lag. */
+  latest(run: Pick<RunRef, 'tenantId' | 'runId'>): Promise<RunExecution>;
 }
 
 /**

@@ -3,7 +3,12 @@ import {
   WorkflowFailedError,
   WorkflowNotFoundError,
 } from '@temporalio/client';
-import type { Client, Connection, WorkflowExecutionDescription } from '@temporalio/client';
+import type {
+  Client,
+  Connection,
+  WorkflowExecutionDescription,
+  WorkflowExecutionInfo,
+} from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common';
 import {
   BulkheadError,
@@ -14,11 +19,13 @@ import {
   sealedPayloadOf,
 } from '@bulkhead/contract';
 import type { FailureCode, RunId, SignedEnvelope, TenantId } from '@bulkhead/contract';
-import type { RunEnd, RunRef, RunsInTemporal } from '@bulkhead/runs/control';
+import type { RunClose, RunExecution, RunRef, RunsInTemporal } from '@bulkhead/runs/control';
 import { openTenantClient } from '@bulkhead/runtime/client';
 import { createCarrierCodec } from '@bulkhead/runtime/codec';
 
 const REQUEST_MS_MAX = 5_000;
+/** What a list gives at most; the newest come first. */
+const EXECUTIONS_MAX = 10_000;
 
 /**
  * What the control process asks of Temporal, over its own connection. It has no key of a tenant: it starts and signals
@@ -29,10 +36,6 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
     openTenantClient(connection, tenantId, { codec: createCarrierCodec(tenantId), envelope });
   const soon = <T>(client: Client, work: () => Promise<T>): Promise<T> =>
     client.withDeadline(Date.now() + REQUEST_MS_MAX, work);
-  const isOpen: RunsInTemporal['isOpen'] = async ({ tenantId, runId }) => {
-    const client = clientOf(tenantId);
-    return isOpenNow(await soon(client, () => client.workflow.getHandle(runId).describe()));
-  };
 
   return {
     async start(run) {
@@ -80,27 +83,40 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
         seen = await look();
         // a reset ends the execution that we watched and opens another one under the same id, as does the next segment;
         // only the end of the last one is the run's
-        if (seen.runId === watched && !isOpenNow(seen)) return end;
+        if (seen.runId === watched && !isOpen(seen)) return { ...end, execution: watched };
       }
     },
 
-    async open(tenantId) {
+    async executions(tenantId, since) {
       const client = clientOf(tenantId);
-      const open: RunId[] = [];
-      for await (const { workflowId } of client.workflow.list({ query: 'ExecutionStatus = "Running"' })) {
-        if (parseRunId(workflowId)?.tenantId === tenantId) open.push(workflowId as RunId);
+      const query = `ExecutionStatus = "Running" OR (CloseTime >= "${since.toISOString()}" AND ExecutionStatus != "ContinuedAsNew")`;
+      const found: RunExecution[] = [];
+      for await (const execution of client.workflow.list({ query })) {
+        if (parseRunId(execution.workflowId)?.tenantId !== tenantId) continue;
+        if (found.push(executionOf(execution)) === EXECUTIONS_MAX) break;
       }
-      return open;
+      return found;
     },
 
-    isOpen,
+    async latest({ tenantId, runId }) {
+      const client = clientOf(tenantId);
+      return executionOf(await soon(client, () => client.workflow.getHandle(runId).describe()));
+    },
   };
 }
 
-const isOpenNow = ({ status }: WorkflowExecutionDescription): boolean =>
+type Found = Pick<WorkflowExecutionInfo, 'workflowId' | 'runId' | 'status'>;
+
+const executionOf = (found: Found): RunExecution => ({
+  runId: found.workflowId as RunId,
+  execution: found.runId,
+  open: isOpen(found),
+});
+
+const isOpen = ({ status }: Pick<Found, 'status'>): boolean =>
   status.name === 'RUNNING' || status.name === 'PAUSED';
 
-async function endOf(client: Client, { runId, tenantId }: RunRef, execution: string): Promise<RunEnd> {
+async function endOf(client: Client, { runId, tenantId }: RunRef, execution: string): Promise<RunClose> {
   try {
     const result: unknown = await client.workflow.getHandle(runId, execution).result();
     return { state: 'completed', result: sealedPayloadOf(tenantId, result) ?? null };
@@ -114,7 +130,7 @@ async function endOf(client: Client, { runId, tenantId }: RunRef, execution: str
 }
 
 /** The sentence that the tenant reads. Texts of failures can quote anything, so only our own table speaks. */
-function refusalOf(cause: unknown): RunEnd {
+function refusalOf(cause: unknown): RunClose {
   if (cause instanceof CancelledFailure)
     return { state: 'cancelled', message: 'The run was cancelled.', by: 'cancel' };
   if (cause instanceof TerminatedFailure)
