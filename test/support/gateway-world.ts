@@ -3,7 +3,7 @@ import { tenantId } from '@bulkhead/contract';
 import type { Envelope } from '@bulkhead/contract';
 import { setQuota } from '@bulkhead/quota/admin';
 import { callKey } from '../../activities/tool-gateway/src/call-key.js';
-import type { GatewayAnswer } from './gateway-process.js';
+import type { GatewayAnswer, GatewayCall } from './gateway-process.js';
 import { openGateways } from './gateways.js';
 import type { Gateway, Gateways } from './gateways.js';
 import { checkHistory, readLedgers } from './history-checker.js';
@@ -20,6 +20,10 @@ export interface GatewayWorld {
   readonly receiver: Receiver;
   /** Whether this request hangs for ever; none does unless told. */
   hangs: (ref: string) => boolean;
+  /** How long the receiver takes to answer, once it has acted. */
+  delayMs: number;
+  /** One call asked again and again at these gateways in turn, as Temporal would, until it is answered or 30 s are over. */
+  callUntilAnswered(over: readonly Gateway[], call: GatewayCall): Promise<GatewayAnswer>;
   /** Starts `perSecond` calls a second of that run, spread over the gateways that are given. */
   load(options: LoadOptions): Load;
   /** Notes what a caller of acme was told, for the checker. */
@@ -35,6 +39,8 @@ export interface GatewayWorld {
 /** The tenant whose books are compared. */
 const OURS = tenantId('acme');
 const WARM_UP_MS = 700;
+const ANSWERED_MS_MAX = 30_000;
+const RETRY_MS = 200;
 
 export interface LoadOptions {
   readonly envelope: Envelope;
@@ -64,7 +70,8 @@ export async function openGatewayWorld(options: {
     const ref = path.split('/').at(-1) ?? '';
     const key = headers['idempotency-key'];
     receiver.book(ref, typeof key === 'string' ? key : undefined);
-    return world.hangs(ref) ? 'hang' : { done: true };
+    if (world.hangs(ref)) return 'hang';
+    return world.delayMs === 0 ? { done: true } : sleep(world.delayMs, { done: true });
   };
   const gateways = await openGateways(line, options.gateways);
   const world: GatewayWorld = {
@@ -72,6 +79,17 @@ export async function openGatewayWorld(options: {
     gateways,
     receiver,
     hangs: () => false,
+    delayMs: 0,
+    async callUntilAnswered(over, call) {
+      for (const until = nowMs() + ANSWERED_MS_MAX, turn = [...over]; ;) {
+        const gateway = turn.shift()!;
+        turn.push(gateway);
+        const answered = await gateway.call(call);
+        if (answered?.answer !== undefined) return answered;
+        if (nowMs() > until) throw new Error(`no answer: ${answered?.fault ?? 'the process ended'}`);
+        await sleep(RETRY_MS);
+      }
+    },
     load({ envelope, tool, perSecond, prefix, over = gateways.all }) {
       const everyMs = (1_000 / perSecond) * over.length;
       const ends = over.map((gateway, n) =>
