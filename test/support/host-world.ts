@@ -30,6 +30,8 @@ export interface HostWorld {
   readonly services: DemoServices;
   readonly dataDir: string;
   readonly control: RunningMain;
+  /** Another one, for when the first has been killed. */
+  startControl(): Promise<RunningMain>;
   startHost(): Promise<RunningMain>;
   /** Accepts a run as the API would. */
   accept(tenantId: TenantId, agent: string, input: Json): Promise<RunId>;
@@ -56,7 +58,13 @@ export async function openHostWorld(options: {
     enforcesTokens: true,
     tokensDir: join(dataDir, 'tokens'),
   };
-  const control = await startMain('control', dataDir, {
+  const controls: RunningMain[] = [];
+  const startControl = async (): Promise<RunningMain> => {
+    const main = await startMain('control', dataDir, controlConfig);
+    controls.push(main);
+    return main;
+  };
+  const controlConfig = {
     role: 'control',
     database: { url: database.controlUrl, poolMax: 8 },
     temporal: {
@@ -66,7 +74,8 @@ export async function openHostWorld(options: {
     keys: controlKeys(dataDir),
     control: controlFolders(dataDir),
     log: { level: 'info' },
-  });
+  };
+  const control = await startControl();
   const signer = createEnvelopeSigner(keys.envelopeSigning);
   const acceptRun = createAcceptRun({
     signEnvelope: (envelope) => signer.sign(envelope),
@@ -87,6 +96,7 @@ export async function openHostWorld(options: {
     services,
     dataDir,
     control,
+    startControl,
     startHost: () =>
       startMain('host', dataDir, {
         role: 'host',
@@ -120,7 +130,7 @@ export async function openHostWorld(options: {
         interval: 50,
       }),
     async close() {
-      await control.stop();
+      await Promise.all(controls.map((main) => main.stop()));
       await services.close();
       await door.close();
       await database.drop();
