@@ -88,8 +88,9 @@ export async function openCrashWorld(delayMs: number): Promise<CrashWorld> {
       for (const run of runs) {
         await world.until(tenants[run.habit], run.id, 'completed', Math.max(1_000, until - Date.now()));
         const done = await world.runOf(tenants[run.habit], run.id);
-        const { steps } = done?.result as unknown as { steps: { outcome: string }[] };
-        run.outcomes = steps.map(({ outcome }) => outcome);
+        const result = done?.result as
+          { readonly steps: readonly { readonly outcome: string }[] } | undefined;
+        run.outcomes = result?.steps.map(({ outcome }) => outcome) ?? [];
       }
       const counts: Record<string, number> = {};
       for (const { habit, outcomes } of runs) {
