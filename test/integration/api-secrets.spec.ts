@@ -6,6 +6,7 @@ const VALUE = 'sk-never-shown-77';
 const FIELDS = 'name purpose access boundHosts agents tools version state';
 const CREATE = `mutation ($name: ID!, $value: SecretValue!, $access: SecretAccess!, $hosts: [String!]!, $agents: [String!], $purpose: String) { createSecret(name: $name, value: $value, access: $access, boundHosts: $hosts, agents: $agents, purpose: $purpose, reason: "new desk") { ${FIELDS} } }`;
 const ROTATE = `mutation ($name: ID!, $value: SecretValue!) { rotateSecret(name: $name, value: $value, reason: "yearly") { ${FIELDS} } }`;
+const CHANGE = `mutation ($name: ID!, $agents: [String!], $anyAgent: Boolean = false) { changeSecret(name: $name, agents: $agents, anyAgent: $anyAgent, purpose: "less", reason: "fewer") { ${FIELDS} rulesVersion } }`;
 const REVOKE = `mutation ($scope: RevocationScope!, $secret: ID, $target: ID, $dryRun: Boolean = false) { revokeSecrets(scope: $scope, secret: $secret, target: $target, dryRun: $dryRun, reason: "leaked") { id versions grants calls inForce waitingFor } }`;
 const LIFT = `mutation ($id: ID!) { liftRevocation(id: $id, reason: "found") { id liftedBy liftReason } }`;
 const LIST = `{ secrets { ${FIELDS} } secretRevocations { id scope secret target reason } }`;
@@ -80,6 +81,23 @@ describe('secrets over GraphQL', () => {
     expect(rows).toEqual([]);
   });
 
+  it('is changed without its value by an admin, and told apart from one that nobody may change', async () => {
+    await create(admin, 'shared', { agents: [AGENT] });
+    const changed = await api.ask(admin, CHANGE, { name: 'shared', agents: [AGENT, 'second'] });
+    expect(field(changed, 'changeSecret')).toMatchObject({
+      agents: [AGENT, 'second'],
+      purpose: 'less',
+      version: 1,
+    });
+    const any = await api.ask(admin, CHANGE, { name: 'shared', anyAgent: true });
+    expect(field(any, 'changeSecret')).toMatchObject({ agents: null, tools: null });
+    const both = await api.ask(admin, CHANGE, { name: 'shared', agents: [AGENT], anyAgent: true });
+    expect(code(both)).toBe('BAD_USER_INPUT');
+    expect(code(await api.ask(await api.key(ACME, 'operator'), CHANGE, { name: 'shared' }))).toBe(
+      'FORBIDDEN',
+    );
+  });
+
   it('attack: foreign and random names and ids get one and the same answer and change nothing', async () => {
     await create(globex, 'theirs');
     const theirs = field<{ id: string }>(
@@ -88,6 +106,7 @@ describe('secrets over GraphQL', () => {
     );
     for (const asked of [
       ['theirs', 'nobody', "' OR 1=1"].map((name) => api.ask(admin, ROTATE, { name, value: VALUE })),
+      ['theirs', 'nobody', "' OR 1=1"].map((name) => api.ask(admin, CHANGE, { name })),
       ['theirs', 'nobody'].map((secret) => api.ask(admin, REVOKE, { scope: 'secret', secret })),
       [theirs.id, `acme.revocation.${RANDOM}`, `globex.revocation.${RANDOM}`, 'x'].map((id) =>
         api.ask(admin, LIFT, { id }),

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import { createTenant } from '@bulkhead/tenancy/admin';
-import { startApi } from '../support/api.js';
+import { setQuota } from '@bulkhead/quota/admin';
+import { ACME, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 
 const INITECH = tenantId('initech');
@@ -52,5 +53,23 @@ describe('a new tenant', () => {
     expect(before).toHaveLength(1);
     expect(await createTenant(db, api.keyRing, { name: 'Other' })).toEqual({ created: false });
     expect(await rows()).toEqual(before);
+  });
+});
+
+describe('what a tenant has used today', () => {
+  it('is shown by layer, with a limit where there is one', async () => {
+    const api = await startApi();
+    try {
+      await setQuota(api.deps.door.tenant(ACME), 'cost_micros_per_day', 5_000_000_000_000);
+      const { data } = await api.ask(await api.key(ACME, 'viewer'), '{ quotas { layer limit used } }');
+      expect(data).toEqual({
+        quotas: [
+          { layer: 'tool_calls_per_day', limit: 1_000, used: 0 },
+          { layer: 'cost_micros_per_day', limit: 5_000_000_000_000, used: 0 },
+        ],
+      });
+    } finally {
+      await api.close();
+    }
   });
 });

@@ -99,6 +99,7 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Query.explainCall(input.runId)': 'run',
   'Mutation.createSecret(name)': OWN_NAME,
   'Mutation.rotateSecret(name)': 'secret',
+  'Mutation.changeSecret(name)': 'secret',
   'Mutation.revokeSecrets(secret)': 'secret',
   'Mutation.revokeSecrets(target)': 'agent',
   'Mutation.liftRevocation(id)': 'revocation',

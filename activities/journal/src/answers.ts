@@ -12,7 +12,12 @@ const Closed = z.strictObject({
 });
 
 export const AdmitAnswer = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('admitted'), repeat: z.boolean(), secretVersion: z.int().nullable() }),
+  z.strictObject({
+    kind: z.literal('admitted'),
+    repeat: z.boolean(),
+    secretVersion: z.int().nullable(),
+    secretRules: z.int().nullable(),
+  }),
   Closed,
   kind('indeterminate'),
   kind('held'),

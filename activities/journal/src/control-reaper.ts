@@ -24,11 +24,12 @@ const REAP = `
   ), reaped AS (
     UPDATE effects e SET state = 'closed', outcome = 'indeterminate', holder_ended = true, closed_at = now()
       FROM due d WHERE e.tenant_id = d.tenant_id AND e.key = d.key
-    RETURNING e.tenant_id, e.key, e.run_id, e.holder_host
+    RETURNING e.tenant_id, e.key, e.run_id, e.holder_host, e.cost_micros
   )
   INSERT INTO journal_records (tenant_id, kind, run_id, key, body)
   SELECT tenant_id, 'close', run_id, key, jsonb_build_object('outcome', 'indeterminate', 'by', 'reaper', 'holder', holder_host,
          'resultDigest', encode(sha256(''::bytea), 'hex'))
+         || CASE WHEN cost_micros > 0 THEN jsonb_build_object('costMicros', cost_micros) ELSE '{}' END
     FROM reaped RETURNING tenant_id, run_id, key`;
 
 export interface Reaped {

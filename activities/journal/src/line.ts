@@ -19,7 +19,8 @@ export interface Admission {
   readonly toolId: ToolId;
   readonly host: string;
   readonly token: string;
-  readonly secret: { readonly name: string; readonly version: number } | undefined;
+  /** `rules`: number of the rules by which it was admitted. */
+  readonly secret: { readonly name: string; readonly version: number; readonly rules: number } | undefined;
 }
 
 /** What names an attempt's hold on an entry. */
@@ -58,6 +59,8 @@ export interface Call {
   /** Names this attempt; random, because Temporal's attempt number starts again after a reset. */
   readonly token: string;
   readonly timeoutMs: number;
+  /** What it costs, in millionths; 0: nothing is counted. */
+  readonly costMicros: number;
 }
 
 export type Admitted =
@@ -70,6 +73,10 @@ export type Settlement =
       readonly result: Uint8Array;
       /** Classes of data that the answer may carry; none when omitted. */
       readonly reads?: readonly string[];
+      /** What it really cost, when the answer says so; else what was reserved. */
+      readonly costMicros?: number;
+      /** The call that undoes it, sealed for this tenant. */
+      readonly undo?: Uint8Array;
     }
   | { readonly ending: 'not_sent' }
   | { readonly ending: 'unknown' };
@@ -112,9 +119,7 @@ export function createJournal(deps: JournalDeps): Journal {
   const settleOnce = async (admission: Held, settlement: Settlement): Promise<SettleAnswer> => {
     const { tenantId, key, host, token } = admission;
     const ending =
-      settlement.ending === 'answered'
-        ? { outcome: settlement.outcome, result: base64(settlement.result), reads: settlement.reads }
-        : { outcome: null, result: null };
+      settlement.ending === 'answered' ? answeredArgument(settlement) : { outcome: null, result: null };
     const answer = await deps.door
       .tenant(tenantId)
       .call('settle', { key, host, token, ending: settlement.ending, ...ending });
@@ -145,7 +150,7 @@ export function createJournal(deps: JournalDeps): Journal {
           await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
         );
         if (answer.kind !== 'admitted') return answer;
-        return { kind: 'admitted', admission: admissionOf(tenantId, call, answer.secretVersion) };
+        return { kind: 'admitted', admission: admissionOf(tenantId, call, answer) };
       } catch (error) {
         // the commit may stand although its answer was lost: without this the entry would have a holder that lives
         // and never acts. Nothing was sent, so a commit that stands is given back.
@@ -179,22 +184,35 @@ export function createJournal(deps: JournalDeps): Journal {
   };
 }
 
-function admissionOf(tenantId: TenantId, call: Call, secretVersion: number | null): Admission {
-  const { key, toolId, host, token, secretName } = call;
-  if ((secretName === undefined) !== (secretVersion === null)) {
+function admissionOf(
+  tenantId: TenantId,
+  call: Call,
+  { secretVersion: version, secretRules: rules }: AdmitAnswer & { kind: 'admitted' },
+): Admission {
+  const { key, toolId, host, token, secretName: name } = call;
+  if ((name === undefined) !== (version === null) || (version === null) !== (rules === null)) {
     throw new BulkheadError('INTERNAL', { internal: 'admit and the tool disagree about the credential' });
   }
   const secret =
-    secretName === undefined || secretVersion === null
-      ? undefined
-      : { name: secretName, version: secretVersion };
+    name === undefined || version === null || rules === null ? undefined : { name, version, rules };
   const admission = { tenantId, key, toolId, host, token, secret } as Admission;
   issued.add(admission);
   return admission;
 }
 
+function answeredArgument(answered: Settlement & { ending: 'answered' }) {
+  const { outcome, result, reads, costMicros, undo } = answered;
+  return {
+    outcome,
+    result: base64(result),
+    ...(reads === undefined ? {} : { reads }),
+    ...(costMicros === undefined ? {} : { costMicros }),
+    ...(undo === undefined ? {} : { undo: base64(undo) }),
+  };
+}
+
 function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Json } {
-  const { request, requestedBy, newApprovalId, secretName, grantId, ...rest } = call;
+  const { request, requestedBy, newApprovalId, secretName, grantId, costMicros, ...rest } = call;
   return {
     ...rest,
     secretName: secretName ?? null,
@@ -204,6 +222,7 @@ function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Js
     policyVersion: decision.policyVersion,
     rule: decision.rule,
     approval: decision.approval ? { ...decision.approval, requestedBy, newApprovalId } : null,
+    ...(costMicros > 0 ? { costMicros } : {}),
     // absent unless the policy counts or only observes, so that the line does nothing for whom it does neither
     ...(decision.limits ? { limits: decision.limits.map((limit): Json => ({ ...limit })) } : {}),
     ...(decision.observed ? { observed: { ...decision.observed } } : {}),

@@ -2,14 +2,22 @@ import { BulkheadError } from '@bulkhead/contract';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 
 /** Layers that admit reserves. Windows are UTC days, `YYYY-MM-DD`. */
-export const QUOTA_LAYERS = { toolCallsPerDay: 'tool_calls_per_day' } as const;
+export const QUOTA_LAYERS = {
+  toolCallsPerDay: 'tool_calls_per_day',
+  /** What calls cost, in millionths of the tenant's currency, as their tools declare or report it. */
+  costMicrosPerDay: 'cost_micros_per_day',
+} as const;
 export type QuotaLayer = (typeof QUOTA_LAYERS)[keyof typeof QUOTA_LAYERS];
 /** What admit applies when the tenant has no row of its own. */
-const DEFAULT_LIMITS = { tool_calls_per_day: 1_000 } as const satisfies Record<QuotaLayer, number>;
+const DEFAULT_LIMITS = {
+  tool_calls_per_day: 1_000,
+  cost_micros_per_day: undefined,
+} as const satisfies Record<QuotaLayer, number | undefined>;
 
 export interface QuotaUsage {
   readonly layer: QuotaLayer;
-  readonly limit: number;
+  /** undefined: it is counted and never refused. */
+  readonly limit: number | undefined;
   readonly used: number;
   /** UTC day, `YYYY-MM-DD`. */
   readonly window: string;
@@ -43,7 +51,10 @@ export async function usage(db: TenantDb, now: Date): Promise<readonly QuotaUsag
   return Object.values(QUOTA_LAYERS).map((layer) => ({
     layer,
     window,
-    limit: Number(quotas.find((row) => row.layer === layer)?.limit ?? DEFAULT_LIMITS[layer]),
+    limit: numberOf(quotas.find((row) => row.layer === layer)?.limit) ?? DEFAULT_LIMITS[layer],
     used: Number(counters.find((row) => row.layer === layer)?.used ?? 0),
   }));
 }
+
+const numberOf = (value: bigint | undefined): number | undefined =>
+  value === undefined ? undefined : Number(value);

@@ -4,7 +4,12 @@ import type { Json, TenantId } from '@bulkhead/contract';
 import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { sealSecret } from './crypto.js';
+import { badSecret, Rules } from './rules.js';
+import type { By, SecretRules } from './rules.js';
 
+export { changeSecret } from './change.js';
+export type { RuleChange } from './change.js';
+export type { By, SecretRules } from './rules.js';
 export { liftRevocation, listRevocations, revokeSecrets, REVOCATION_SCOPES } from './revocations.js';
 export type { Revocation, RevocationInfo, RevocationOrder, RevocationScope } from './revocations.js';
 
@@ -21,6 +26,8 @@ export interface SecretInfo {
   /** Tool ids; undefined: any tool that names it. */
   readonly tools: readonly string[] | undefined;
   readonly version: number;
+  /** Raised with each change of who may use it, for what and where. */
+  readonly rulesVersion: number;
   /** active | revoked */
   readonly state: string;
   readonly createdAt: Date;
@@ -28,25 +35,12 @@ export interface SecretInfo {
   readonly lastGrantedAt: Date | undefined;
 }
 
-const HOST = z.string().max(260).refine(isHost, 'must be host or host:port, in lower case');
-const USERS = z.array(z.string().min(1).max(200)).min(1).max(100);
-
 /** Printable ASCII, as it stands in a header. Shorter values could not be told from ordinary text when redacting. */
 const VALUE = z
   .string()
   .min(8)
   .max(8_192)
   .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
-
-const Rules = z.strictObject({
-  access: z.enum(['read', 'mutate']),
-  boundHosts: z.array(HOST).min(1).max(20),
-  purpose: z.string().max(500),
-  agents: USERS.optional(),
-  tools: USERS.optional(),
-});
-/** Where a secret may be sent, and for whom it may be used. */
-export type SecretRules = z.infer<typeof Rules>;
 
 const NewSecret = Rules.extend({ name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), value: VALUE });
 type NewSecret = z.infer<typeof NewSecret>;
@@ -117,12 +111,6 @@ export async function rotateSecret(
   return storeVersion(db, keyRing, { name, value, ...rules }, { by });
 }
 
-/** Who did it and why. */
-export interface By {
-  readonly actor: string;
-  readonly reason: string;
-}
-
 async function storeVersion(
   db: TenantDb,
   keyRing: Pick<KeyRing, 'seal'>,
@@ -170,7 +158,7 @@ function insertVersion(
       update: data,
     });
     // NULL says "anyone", which Prisma has no word for
-    await tx.$executeRaw`UPDATE secrets SET agents = ${agents ?? null}::text[], tools = ${tools ?? null}::text[]
+    await tx.$executeRaw`UPDATE secrets SET agents = ${agents ?? null}::text[], tools = ${tools ?? null}::text[], rules_version = rules_version + 1
       WHERE tenant_id = ${tenantId} AND name = ${name}`;
     await tx.secretVersion.create({ data: { tenantId, name, version, keyId, ...sealed } });
     await record(tx, tenantId, {
@@ -192,6 +180,7 @@ export function listSecrets(db: TenantDb): Promise<readonly SecretInfo[]> {
   return db.run(async (tx) => {
     const rows = await tx.$queryRaw<SecretRow[]>`
       SELECT s.name, s.access, s.purpose, s.bound_hosts AS "boundHosts", s.agents, s.tools, s.last_granted_at AS "lastGrantedAt",
+             s.rules_version AS "rulesVersion",
              v.version, v.state, v.created_at AS "createdAt"
         FROM secrets s JOIN secret_versions v ON v.tenant_id = s.tenant_id AND v.name = s.name AND v.version = s.current_version
        WHERE s.tenant_id = ${db.tenantId} ORDER BY s.name LIMIT 500`;
@@ -214,6 +203,7 @@ interface SecretRow {
   readonly tools: string[] | null;
   readonly lastGrantedAt: Date | null;
   readonly version: number;
+  readonly rulesVersion: number;
   readonly state: string;
   readonly createdAt: Date;
 }
@@ -221,13 +211,7 @@ interface SecretRow {
 function checked(secret: NewSecret): NewSecret {
   const parsed = NewSecret.safeParse(secret);
   if (parsed.success) return parsed.data;
-  const field = parsed.error.issues[0]?.path.join('.') ?? 'secret';
-  throw new BulkheadError('BAD_INPUT', { field, publicMessage: `${field} is not valid for a secret.` });
-}
-
-function isHost(text: string): boolean {
-  const url = URL.parse(`http://${text}`);
-  return url !== null && url.pathname === '/' && !/[/?#@]/.test(text) && text === text.toLowerCase();
+  throw badSecret(parsed.error);
 }
 
 async function record(tx: TenantClient, tenantId: string, body: { [key: string]: Json }): Promise<void> {

@@ -30,6 +30,8 @@ export interface SecretBroker {
   lease(admission: Admission): Promise<Lease | undefined>;
 }
 
+type AdmittedSecret = NonNullable<Admission['secret']>;
+
 interface StoredSecret extends SealedSecret {
   readonly boundHosts: readonly string[];
 }
@@ -61,12 +63,14 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
   const nowMs = deps.nowMs ?? (() => performance.now());
   const cache = new TenantCache<StoredSecret>({ max: CACHE_MAX, freshMs: CACHE_MS, nowMs });
 
-  const read = async (tenantId: TenantId, name: string, version: number): Promise<StoredSecret> => {
-    const known = cache.get(tenantId, [name, version]);
+  const read = async (tenantId: TenantId, secret: AdmittedSecret): Promise<StoredSecret> => {
+    const { name, version, rules } = secret;
+    // with the number of its rules: hosts that were taken from it must not be remembered
+    const known = cache.get(tenantId, [name, version, rules]);
     if (known?.fresh) return known.value;
-    cache.delete(tenantId, [name, version]);
+    cache.delete(tenantId, [name, version, rules]);
     const stored = await deps.door.tenant(tenantId).run((tx) => storedSecret(tx, tenantId, name, version));
-    cache.set(tenantId, [name, version], stored);
+    cache.set(tenantId, [name, version, rules], stored);
     return stored;
   };
 
@@ -81,7 +85,7 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
       if (!admission.secret) return undefined;
       const { tenantId } = admission;
       const { name, version } = admission.secret;
-      const stored = await read(tenantId, name, version);
+      const stored = await read(tenantId, admission.secret);
       try {
         const value = await openSecret(deps.keyRing, { tenantId, name, version }, stored);
         return new Lease(value, stored.boundHosts);

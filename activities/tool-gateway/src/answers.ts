@@ -103,7 +103,10 @@ export async function answerOf(
     }
     case 'budget_exceeded': {
       const { layer, limit, used, resetsAt } = admitted;
-      const message = `The daily limit of ${limit} tool calls is used up.`;
+      const message =
+        layer === 'cost_micros_per_day'
+          ? `The call would cost more than is left of the budget of ${limit} millionths for a day.`
+          : `The daily limit of ${limit} tool calls is used up.`;
       return { kind: 'budget_exceeded', reason: { message, layer, limit, used, resetsAt }, key };
     }
     case 'limit_reached': {

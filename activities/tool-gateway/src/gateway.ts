@@ -230,6 +230,7 @@ async function describe(
     host: context.host,
     token: context.token,
     timeoutMs: spec.timeoutMs,
+    costMicros: spec.costMicros,
   };
 }
 

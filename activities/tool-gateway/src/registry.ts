@@ -3,6 +3,7 @@ import type { Json, ToolId } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import { mappingProblem } from './compensation.js';
 import { holdOf } from './hold.js';
 import { badSpec, checkedSpec } from './spec-check.js';
 
@@ -186,9 +187,11 @@ function checkPresence(isThere: boolean, presence: Presence): void {
 /** The tool that undoes this one must be there, and there is room for one more. */
 async function checkRoom(tx: TenantClient, isThere: boolean, spec: ToolSpec, toolId: ToolId): Promise<void> {
   const undo = spec.compensation?.tool;
-  if (undo !== undefined) {
-    const found = await tx.tool.findFirst({ where: { id: undo }, select: { id: true } });
+  if (spec.compensation && undo !== undefined) {
+    const found = await tx.tool.findFirst({ where: { id: undo }, select: { spec: true } });
     if (!found || undo === toolId) throw badSpec('compensation.tool', `there is no other tool ${undo}`);
+    const problem = mappingProblem(spec.compensation, ToolSpecSchema.parse(found.spec));
+    if (problem) throw badSpec(problem.field, problem.message);
   }
   if (!isThere && (await tx.tool.count()) >= TOOLS_MAX) {
     throw badSpec('id', `a tenant has at most ${TOOLS_MAX} tools`);

@@ -6,6 +6,7 @@ import type { Lease } from '@bulkhead/secret-broker/line';
 import { ANSWER_DEPTH_MAX, failed } from './adapters/adapter.js';
 import type { Ending } from './adapters/adapter.js';
 import { indeterminate } from './answers.js';
+import { reportedCost, undoOf } from './compensation.js';
 import type { GatewayContext, GatewayDeps } from './deps.js';
 import type { CallInFlight } from './in-flight.js';
 import type { MatchedCall } from './match.js';
@@ -69,10 +70,20 @@ interface Settled {
 async function settlementOf(
   deps: Pick<GatewayDeps, 'keyRing'>,
   attempt: number,
-  { spec }: MatchedCall,
+  { spec, args }: MatchedCall,
   { key, tenantId }: Admission,
   ending: Ending,
 ): Promise<Settled> {
+  /** What only the answer tells: its real cost, and what would undo it. */
+  const knownBy = async (answer: Json) => {
+    const costMicros = reportedCost(spec, answer);
+    const undo = spec.compensation && undoOf(spec.compensation, { args, answer });
+    const plain = undo && Buffer.from(JSON.stringify(undo), 'utf8');
+    return {
+      ...(costMicros === undefined ? {} : { costMicros }),
+      ...(plain ? { undo: await deps.keyRing.seal(tenantId, PURPOSES.effectUndo, plain) } : {}),
+    };
+  };
   const close = async (outcome: Outcome): Promise<Settled> => {
     const { key: _, ...stored } = outcome;
     const plain = Buffer.from(JSON.stringify(stored), 'utf8');
@@ -80,7 +91,11 @@ async function settlementOf(
       const result = await deps.keyRing.seal(tenantId, PURPOSES.effectResult, plain);
       // whatever the outcome: the text of a refusal, too, comes from the tool
       const reads = spec.dataClasses.length > 0 ? { reads: spec.dataClasses } : {};
-      return { settlement: { ending: 'answered', outcome: outcome.kind, result, ...reads }, outcome };
+      const known = outcome.kind === 'ok' ? await knownBy(outcome.value) : {};
+      return {
+        settlement: { ending: 'answered', outcome: outcome.kind, result, ...reads, ...known },
+        outcome,
+      };
     } catch (fault) {
       return { settlement: { ending: 'unknown' }, outcome: undefined, fault };
     }

@@ -52,12 +52,15 @@ const JsonSchema = z.record(z.string(), z.unknown());
 /** A class of data that a tenant names in policy, e.g. `customer-email`. */
 const DataClass = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/);
 
+/** Dotted, through objects only. */
+const Path = z.string().regex(/^[^.]{1,63}(\.[^.]{1,63}){0,7}$/);
+
 /** Where an argument of the compensating call comes from: a constant, or a dotted path into arguments or answer. */
 const CompensationArgument = z.union([
   z.strictObject({ value: z.union([z.string().max(1000), z.number(), z.boolean()]) }),
   z.strictObject({
     from: z.enum(['args', 'answer']),
-    path: z.string().regex(/^[^.]{1,63}(\.[^.]{1,63}){0,7}$/),
+    path: Path,
   }),
 ]);
 const Compensation = z.strictObject({
@@ -80,6 +83,8 @@ const toolBase = {
   argsBytesMax: z.int().min(2).max(131_072).default(131_072),
   /** What one call costs, in millionths of the currency in which the tenant counts. */
   costMicros: z.int().min(0).max(1_000_000_000_000).default(0),
+  /** Where the answer says what the call really cost, in millionths; else `costMicros` is what it cost. */
+  costReportedAt: Path.optional(),
   /** Classes of data that its answers hold: whoever calls it has read them. */
   dataClasses: z.array(DataClass).max(16).default([]),
   /** Slow or costly: runs on the tenant's second queue, where it holds up nothing else. */

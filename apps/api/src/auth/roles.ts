@@ -7,6 +7,7 @@ import type { Role } from '@bulkhead/tenancy/admin';
  */
 const WHO_MAY = {
   'tenant:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer', 'platform'],
+  'quota:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'workspace:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'workspace:create': ['admin'],
   'agent:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
@@ -56,6 +57,7 @@ export const PERMISSIONS = Object.keys(WHO_MAY) as readonly Permission[];
 
 /** They show or change what belongs to no single workspace. */
 export const TENANT_WIDE: readonly Permission[] = [
+  'quota:read',
   'workspace:create',
   'tool:register',
   'tool:update',

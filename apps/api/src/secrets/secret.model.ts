@@ -26,6 +26,8 @@ export class SecretModel {
   tools?: readonly string[] | undefined;
   @Field(() => Int)
   version!: number;
+  @Field(() => Int, { description: 'Raised with each change of who may use it, for what and where.' })
+  rulesVersion!: number;
   @Field({ description: 'active or revoked.' })
   state!: string;
   @Field(() => GraphQLISODateTime, { description: 'When this version was stored.' })

@@ -92,6 +92,27 @@ export class SecretResolver {
     return this.secretService.rotate(principal, { name, value, rules, reason });
   }
 
+  @Mutation(() => SecretModel, {
+    description:
+      'Who may use it, for what and where, without the value; what is left out stays. In force for every call that is not admitted yet, also of runs that have a grant. Calls under way end as they began; revokeSecrets breaks them off.',
+  })
+  @Permission('secret:write')
+  changeSecret(
+    @CurrentPrincipal() principal: Principal,
+    @Name() name: string,
+    @Reason() reason: string,
+    @Purpose() purpose: string | null,
+    @Access() access: 'read' | 'mutate' | null,
+    @Hosts() boundHosts: string[] | null,
+    @Agents() agents: string[] | null,
+    @Tools() tools: string[] | null,
+    @Args('anyAgent', { type: () => Boolean, defaultValue: false }) anyAgent: boolean,
+    @Args('anyTool', { type: () => Boolean, defaultValue: false }) anyTool: boolean,
+  ): Promise<SecretInfo> {
+    const rules = { access, boundHosts, purpose, agents, tools };
+    return this.secretService.change(principal, { name, rules, reason, anyAgent, anyTool });
+  }
+
   @Mutation(() => RevocationResultModel, {
     description:
       'Takes the use of a secret, of one version, or of all secrets by an agent, a tool or the tenant. Answers when it is in force, or with whom it waits for; `dryRun: true` only counts.',

@@ -1,7 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { BulkheadError, buildRevocationId } from '@bulkhead/contract';
 import { newUlid } from '@bulkhead/runtime/ulid';
-import { liftRevocation, listRevocations, listSecrets, revokeSecrets } from '@bulkhead/secret-broker/admin';
+import {
+  changeSecret,
+  liftRevocation,
+  listRevocations,
+  listSecrets,
+  revokeSecrets,
+} from '@bulkhead/secret-broker/admin';
 import type {
   Revocation,
   RevocationInfo,
@@ -19,6 +25,10 @@ export interface SecretChange {
   readonly value: unknown;
   readonly rules: { readonly [K in keyof SecretRules]: SecretRules[K] | null | undefined };
   readonly reason: string;
+}
+export interface RuleChangeRequest extends Omit<SecretChange, 'value'> {
+  readonly anyAgent: boolean;
+  readonly anyTool: boolean;
 }
 export type RevocationRequest = Pick<
   RevocationOrder,
@@ -52,6 +62,22 @@ export class SecretService {
     const secret = { name: change.name, value: valueOf(change), ...given(change.rules) };
     await this.deps.secrets.rotate(this.db(principal), secret, by(principal, change));
     return this.one(principal, change.name);
+  }
+
+  /** @throws BulkheadError NOT_FOUND, BAD_INPUT */
+  async change(
+    principal: Principal,
+    { name, rules, anyAgent, anyTool, ...why }: RuleChangeRequest,
+  ): Promise<SecretInfo> {
+    if (anyAgent && rules.agents) throw bothGiven('agents');
+    if (anyTool && rules.tools) throw bothGiven('tools');
+    const change = {
+      ...given(rules),
+      ...(anyAgent ? { agents: null } : {}),
+      ...(anyTool ? { tools: null } : {}),
+    };
+    await changeSecret(this.db(principal), name, change, by(principal, why));
+    return this.one(principal, name);
   }
 
   /** @throws BulkheadError NOT_FOUND, BAD_INPUT */
@@ -95,7 +121,7 @@ export class SecretService {
   }
 }
 
-const by = ({ actor }: Principal, { reason }: SecretChange) => ({ actor, reason });
+const by = ({ actor }: Principal, { reason }: Pick<SecretChange, 'reason'>) => ({ actor, reason });
 
 /** Only a text can be a value; what else was sent is not quoted. */
 function valueOf({ value }: SecretChange): string {
@@ -113,3 +139,6 @@ function given(rules: SecretChange['rules']): Partial<SecretRules> {
     ...(tools ? { tools } : {}),
   };
 }
+
+const bothGiven = (field: string): BulkheadError =>
+  new BulkheadError('BAD_INPUT', { field, publicMessage: `${field}: give a list or say any, not both` });

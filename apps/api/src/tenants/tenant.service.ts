@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { BulkheadError, InvalidId, tenantId as parseTenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
+import { usage } from '@bulkhead/quota/admin';
+import type { QuotaUsage } from '@bulkhead/quota/admin';
 import { getTenant, listAgents } from '@bulkhead/tenancy/admin';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
 import { asMember } from '../auth/principal.js';
@@ -26,6 +28,10 @@ export class TenantService {
   /** Every tenant, by id, for operators of the platform; at most 1,000. */
   all(): Promise<Tenant[]> {
     return this.deps.control.query<Tenant & Record<string, unknown>>(ALL);
+  }
+
+  quotas({ tenantId }: Principal): Promise<readonly QuotaUsage[]> {
+    return usage(this.deps.door.tenant(tenantId), new Date());
   }
 
   agents(principal: Principal): Promise<Agent[]> {

@@ -4,6 +4,8 @@ export const PURPOSES = {
   effectRequest: 'effect-request',
   /** Redacted outcome of an effect. */
   effectResult: 'effect-result',
+  /** The call that would undo an effect. */
+  effectUndo: 'effect-undo',
   /** A payload in a Temporal history: input, result, failure, signal. */
   payload: 'temporal-payload',
   /** Data key of one version of one secret. */
