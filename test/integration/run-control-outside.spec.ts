@@ -1,6 +1,6 @@
 import { defaultPayloadConverter } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { placementOf, SIGNALS } from '@bulkhead/contract';
+import { ENVELOPE_HEADER, placementOf, SIGNALS } from '@bulkhead/contract';
 import type { RunId, TenantId } from '@bulkhead/contract';
 import { listJournal } from '@bulkhead/journal/admin';
 import { findRun } from '@bulkhead/runs/admin';
@@ -28,6 +28,13 @@ beforeAll(async () => {
 });
 afterAll(() => runs?.close());
 
+/** Names of the signals in the history of the run's last execution. */
+const signalsOf = async (id: RunId): Promise<string[]> => {
+  const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
+  const { events } = await client.workflow.getHandle(id).fetchHistory();
+  return (events ?? []).flatMap((event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? []);
+};
+
 describe('an order that is delivered twice, as after a crash of the control process between deed and note,', () => {
   const again = async (id: RunId, kind: string): Promise<void> => {
     await world.database.asOwner('UPDATE run_requests SET done_at = NULL WHERE run_id = $1 AND kind = $2', [
@@ -44,14 +51,6 @@ describe('an order that is delivered twice, as after a crash of the control proc
       async () => expect(await requestsOf(tenant, id)).toMatchObject([{ doneAt: expect.any(Date) as Date }]),
       10_000,
     );
-  const eventsOf = async (id: RunId): Promise<string[]> => {
-    const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
-    const { events } = await client.workflow.getHandle(id).fetchHistory();
-    return (events ?? []).flatMap(
-      (event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? [],
-    );
-  };
-
   it('resets a run once', async () => {
     const id = await waiting();
     const executions = async (): Promise<unknown[]> =>
@@ -73,11 +72,30 @@ describe('an order that is delivered twice, as after a crash of the control proc
     await done(globex, id);
     await again(id, 'signal');
     await done(globex, id);
-    expect(await eventsOf(id)).toEqual(['enough']);
+    expect(await signalsOf(id)).toEqual(['enough']);
     await ask(globex, id, { kind: 'terminate' });
     await world.until(globex, id, 'cancelled');
   });
 });
+
+it.each([
+  [true, []],
+  [false, ['enough']],
+])(
+  'a reset leaves out the signals after its point when it is told to (%s)',
+  async (dropSignals, expected) => {
+    const id = await world.accept(globex, 'long-chain', { ticketId: 'T-1001', segments: 2 });
+    await world.until(globex, id, 'approval_required');
+    await ask(globex, id, { kind: 'signal', name: 'enough' }, 'k');
+    await ask(globex, id, { kind: 'reset', point: { to: 'first' }, dropSignals });
+    await vi.waitFor(
+      async () =>
+        expect((await requestsOf(globex, id)).filter(({ doneAt }) => doneAt !== undefined)).toHaveLength(2),
+      10_000,
+    );
+    expect(await signalsOf(id)).toEqual(expected);
+  },
+);
 
 describe('what is done to a run from outside', () => {
   it.each(['terminate', 'cancel'] as const)('%s is noticed, shown and journalled', async (kind) => {
@@ -166,23 +184,34 @@ it('attack: a signal from outside, without the run’s envelope, wakes nobody an
   await world.until(globex, id, 'cancelled');
 });
 
-it('attack: a run that was sent a signal which nobody can open stands still, and a reset without signals frees it', async () => {
+it('attack: a signal from outside with the run’s envelope and a readable argument is dropped, told, and stops nothing', async () => {
   const id = await waiting();
   const { namespace } = placementOf(globex);
+  const [row] = await world.database.asOwner<{ envelope: string }>(
+    'SELECT envelope FROM runs WHERE id = $1',
+    [id],
+  );
   await admin().workflowService.signalWorkflowExecution({
     namespace,
     workflowExecution: { workflowId: id },
     signalName: SIGNALS.approvalDecided,
     requestId: 'readable',
     input: { payloads: [defaultPayloadConverter.toPayload({ approvalId: 'x' })] },
+    header: { fields: { [ENVELOPE_HEADER]: defaultPayloadConverter.toPayload(row?.envelope) } },
   });
+  await vi.waitFor(
+    async () =>
+      expect(
+        (await listJournal(world.door.tenant(globex), id)).filter(({ kind }) => kind === 'refusal'),
+      ).toMatchObject([
+        { body: { refused: 'payload', at: 'signal', code: 'PAYLOAD_REFUSED', differs: ['payload'] } },
+      ]),
+    15_000,
+  );
   const client = openTenantClient(admin(), globex, { codec: createCarrierCodec(globex) });
-  await vi.waitFor(async () => {
-    const { events } = await client.workflow.getHandle(id).fetchHistory();
-    expect(events?.some((event) => event.workflowTaskFailedEventAttributes)).toBe(true);
-  }, 15_000);
-  await ask(globex, id, { kind: 'reset', point: { to: 'last' }, dropSignals: true });
-  // it hears again
+  const { events } = await client.workflow.getHandle(id).fetchHistory();
+  expect(events?.some((event) => event.workflowTaskFailedEventAttributes)).toBe(false);
+  // it hears
   await ask(globex, id, { kind: 'cancel' });
   await world.until(globex, id, 'cancelled');
 });

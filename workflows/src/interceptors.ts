@@ -7,6 +7,7 @@ import {
   FAILURES,
   parseRunId,
   REFUSAL_SINK,
+  REFUSED_PAYLOAD_HEADER,
 } from '@bulkhead/contract';
 import type { EnvelopeDifference, FailureCode, RefusalSink, RefusedAt } from '@bulkhead/contract';
 
@@ -29,6 +30,7 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
         async execute(input, next) {
           const text = envelopeIn(input.headers);
           checkBelongs(text);
+          if (isPayloadRefused(input.headers)) throw refuse('start', 'PAYLOAD_REFUSED', ['payload']);
           own = text;
           kept = pick(input.headers);
           return next(input);
@@ -37,6 +39,7 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
           const differs = envelopeDifferences(envelopeIn(input.headers), own);
           // dropped, not thrown: an error would fail the run, and whoever may signal could end it
           if (differs.length > 0) return report('signal', codeOf(differs), differs);
+          if (isPayloadRefused(input.headers)) return report('signal', 'PAYLOAD_REFUSED', ['payload']);
           return next(input);
         },
         validateUpdate(input, next) {
@@ -98,7 +101,11 @@ function checkBelongs(text: string): void {
 function checkSame(headers: Headers, own: string): void {
   const differs = envelopeDifferences(envelopeIn(headers), own);
   if (differs.length > 0) throw refuse('update', codeOf(differs), differs);
+  if (isPayloadRefused(headers)) throw refuse('update', 'PAYLOAD_REFUSED', ['payload']);
 }
+
+/** The host took the arguments out: the tenant's key did not seal them. */
+const isPayloadRefused = (headers: Headers): boolean => Object.hasOwn(headers, REFUSED_PAYLOAD_HEADER);
 
 const codeOf = (differs: readonly EnvelopeDifference[]): FailureCode =>
   differs.includes('envelope') || differs.includes('form') || differs.includes('signature')

@@ -56,7 +56,7 @@ export function createRefusalJournal(deps: RefusalJournalDeps): RefusalJournal {
           select: { envelope: true },
         }));
       const body = {
-        refused: 'envelope',
+        refused: refusal?.code === 'PAYLOAD_REFUSED' ? 'payload' : 'envelope',
         times,
         host: hostId,
         ...(refusal ? shown(refusal, run?.envelope) : {}),
@@ -106,7 +106,7 @@ export function createRefusalJournal(deps: RefusalJournalDeps): RefusalJournal {
       if (entry.seen === 0) {
         window.entries.set(full ? OTHERS : key, entry);
         const { at, code, differs } = refusal;
-        log.warn({ tenantId, at, code, differs }, 'an envelope was refused');
+        log.warn({ tenantId, at, code, differs }, 'what came with a message was refused');
         onNew();
       }
       entry.seen += 1;

@@ -18,7 +18,7 @@ export type ResetPoint =
 /** What a person may ask of a run. */
 export type RunAction =
   | { readonly kind: 'cancel' | 'terminate' }
-  /** `dropSignals`: without the signals that came after the point, as when one of them cannot be opened. */
+  /** `dropSignals`: without the signals that came after the point, as when one of them was a mistake. */
   | { readonly kind: 'reset'; readonly point: ResetPoint; readonly dropSignals?: boolean }
   /** `name` is one of PERSON_SIGNALS of the run's workflow; `argument` any JSON of at most 16 KiB, or nothing. */
   | { readonly kind: 'signal'; readonly name: string; readonly argument?: Json | undefined };

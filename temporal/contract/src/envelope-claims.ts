@@ -19,7 +19,8 @@ export const ENVELOPE_FIELDS = [
 /**
  * What a refused envelope may be said to differ in: its fields by name, and `envelope` (there is none), `extra` (it has
  * a field too many), `form` (it cannot be read), `signature` (it says the same and was not signed so), and of the place
- * where it was met `namespace`, `taskQueue` and `acceptance` (a child that nobody accepted).
+ * where it was met `namespace`, `taskQueue` and `acceptance` (a child that nobody accepted). `payload`: it may be the run's
+ * own, and the arguments with it are not sealed with the tenant's key.
  */
 export const ENVELOPE_DIFFERENCES = [
   ...ENVELOPE_FIELDS,
@@ -30,6 +31,7 @@ export const ENVELOPE_DIFFERENCES = [
   'namespace',
   'taskQueue',
   'acceptance',
+  'payload',
 ] as const;
 export type EnvelopeDifference = (typeof ENVELOPE_DIFFERENCES)[number];
 

@@ -6,9 +6,12 @@ import type { TenantId } from './ids.js';
 /** Header that carries the signed envelope through start, signal, activity, child and continue-as-new. */
 export const ENVELOPE_HEADER = 'bulkhead-envelope';
 
-/** Sink by which workflow code tells its host that it refused an envelope. */
+/** Header that the host sets where it took out arguments which the tenant's key did not seal. */
+export const REFUSED_PAYLOAD_HEADER = 'bulkhead-payload-refused';
+
+/** Sink by which workflow code tells its host what it refused. */
 export const REFUSAL_SINK = 'bulkheadRefusals';
-/** Where an envelope was refused. */
+/** Where an envelope, or what came with it, was refused. */
 export type RefusedAt = 'start' | 'signal' | 'update' | 'child' | 'activity';
 export type RefusalSink = {
   readonly [REFUSAL_SINK]: {

@@ -69,6 +69,15 @@ describe('the codec of a tenant', () => {
     expect(defaultPayloadConverter.fromPayload(nothing!)).toBeUndefined();
   });
 
+  it('refuses nothing for good because this process has another master key', async () => {
+    const masterKeyPath = join(folder, 'other.key');
+    writeFileSync(masterKeyPath, randomBytes(32).toString('base64'), { mode: 0o600 });
+    const other = createKeyRing({ masterKeyPath, loadTenantKey: async (id) => rows.get(id)?.at(-1) });
+    await expect(createTenantCodec(ACME, other).decode([await sealOne('x')])).rejects.toMatchObject({
+      code: 'SECRET_UNAVAILABLE',
+    });
+  });
+
   it('leaves nothing readable but encoding, key id and tenant, and never the same text twice', async () => {
     const payload = await sealOne({ canary: 'the customer is ill' });
     expect(Object.keys(payload.metadata ?? {}).toSorted()).toEqual(['encoding', 'key-id', 'tenant']);

@@ -3,12 +3,14 @@ import { expect, it } from 'vitest';
 import manifest from '@temporalio/worker/package.json' with { type: 'json' };
 import { FleetWorker } from './fleet-worker.js';
 
-it('the SDK still has the two hooks that share bundle and threads, in the version that was tried', () => {
+it('the SDK still has the hooks that share bundle and threads and screen payloads, in the version that was tried', () => {
   expect(manifest.version).toBe('1.23.0');
   for (const hook of ['getOrCreateBundle', 'createWorkflowCreator']) {
     expect(Object.hasOwn(Worker, hook), `Worker.${hook} is gone: sharing would silently end`).toBe(true);
     expect(Object.hasOwn(FleetWorker, hook)).toBe(true);
   }
+  expect(Object.hasOwn(Worker.prototype, 'handleActivation')).toBe(true);
+  expect(Object.hasOwn(FleetWorker.prototype, 'handleActivation')).toBe(true);
   // create() reaches the hooks through `this`, or the subclass would be ignored
   expect(Worker.create.toString()).toMatch(/this\.getOrCreateBundle[\s\S]*this\.createWorkflowCreator/);
 });

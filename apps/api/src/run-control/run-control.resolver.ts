@@ -119,8 +119,7 @@ export class RunControlResolver {
     @Args('dropSignals', {
       type: () => Boolean,
       defaultValue: false,
-      description:
-        'Leave out the signals that came after that point, as a run needs that was sent one which cannot be opened.',
+      description: 'Leave out the signals that came after that point, for example one that was a mistake.',
     })
     dropSignals: boolean,
     @Key() idempotencyKey: string | null,

@@ -50,6 +50,16 @@ export interface KeyRing {
   forget(tenantId: TenantId): void;
 }
 
+/**
+ * The tenant's key does not open with the master key that we have. That says nothing about what was to be opened, so nobody
+ * may refuse it for good: the next process may have the right one.
+ */
+export class MasterKeyMismatch extends BulkheadError {
+  constructor(internal: string, cause: unknown) {
+    super('SECRET_UNAVAILABLE', { internal, cause });
+  }
+}
+
 /** A key that was destroyed or retired elsewhere is noticed within this time. */
 const CACHE_MS = 10_000;
 /**
@@ -82,7 +92,7 @@ export function createKeyRing(options: KeyRingOptions): KeyRing {
       cache.deleteTenant(tenantId);
       throw new BulkheadError('KEY_DESTROYED', { internal: `key ${row.keyId} of ${tenantId} is destroyed` });
     }
-    const key = guarded(() => decrypt(master, ['tenant-key', tenantId, row.keyId], row.wrapped), tenantId);
+    const key = unwrap(master, tenantId, row);
     const unwrapped = { keyId: row.keyId, key, readAtMs: nowMs() };
     if (before === forgotten) cache.set(tenantId, [keyId ?? null], unwrapped);
     return unwrapped;
@@ -141,6 +151,14 @@ function parse(sealed: Uint8Array, tenantId: TenantId): SealedParts {
     keyId: Buffer.from(sealed.subarray(2, 2 + length)).toString('utf8'),
     body: sealed.subarray(2 + length),
   };
+}
+
+function unwrap(master: Buffer, tenantId: TenantId, { keyId, wrapped }: WrappedTenantKey): Bytes {
+  try {
+    return decrypt(master, ['tenant-key', tenantId, keyId], wrapped);
+  } catch (cause) {
+    throw new MasterKeyMismatch(`key ${keyId} of ${tenantId} does not open with this master key`, cause);
+  }
 }
 
 function guarded(work: () => Bytes, tenantId: TenantId): Bytes {
