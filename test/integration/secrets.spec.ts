@@ -73,7 +73,7 @@ async function until(condition: () => boolean): Promise<void> {
   expect(condition()).toBe(true);
 }
 
-async function declare(id: string): Promise<void> {
+async function declare(id: string, over: object = {}): Promise<void> {
   await putTool(line.db('acme'), id, {
     adapter: 'http',
     description: 'x',
@@ -89,6 +89,7 @@ async function declare(id: string): Promise<void> {
     idempotency: 'keyed',
     credential: { secret: name, slot: { header: 'authorization', prefix: 'Bearer ' } },
     timeoutMs: 2_000,
+    ...over,
   });
 }
 
@@ -276,6 +277,37 @@ describe('revocation', () => {
     await until(() => line.tool.requests.length === 1);
     expect(await revoke({ scope: 'secret', secret: name })).toMatchObject({ calls: 1, inForce: true });
     expect(await hanging).toMatchObject({ kind: 'grant_stale' });
+  });
+
+  it('a repeat that goes out with a newer value is found by the revocation of that value', async () => {
+    await create();
+    line.tool.answer = () => 'hang';
+    const first = host.call(run, tool, { id: 'T-1' });
+    await until(() => sent().length === 1);
+    await line.fence(host);
+    await rotateSecret(line.db('acme'), line.keyRing, { name, value: 'sk-second-value' }, BY);
+    const deaf = await line.newHost();
+    const again = deaf.call(run, tool, { id: 'T-1' });
+    await until(() => sent().length === 2);
+    expect(sent()[1]).toBe('Bearer sk-second-value');
+    const order = { scope: 'version', secret: name, version: 2, boundMs: 300 } as const;
+    expect(await revoke(order)).toMatchObject({ calls: 1, inForce: false, waitingFor: [deaf.id] });
+    await line.fence(deaf);
+    expect(await revoke(order)).toMatchObject({ inForce: true });
+    await Promise.allSettled([first, again]);
+  });
+
+  it('a tool that takes no key any more is not sent once more what it may have done', async () => {
+    await create();
+    line.tool.answer = () => 'hang';
+    const first = host.call(run, tool, { id: 'T-1' });
+    await until(() => sent().length === 1);
+    await line.fence(host);
+    await declare(tool, { idempotency: 'none' });
+    const answer = await (await line.newHost()).call(run, tool, { id: 'T-1' });
+    expect(answer).toMatchObject({ kind: 'indeterminate' });
+    expect(sent()).toHaveLength(1);
+    await Promise.allSettled([first]);
   });
 
   it('twice is once, and who did it, why and whom it hit stays on record', async () => {

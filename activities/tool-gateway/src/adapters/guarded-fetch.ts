@@ -33,6 +33,8 @@ export function createGuardedFetch(egress: Egress, mayWrite: () => boolean): Gua
       const outgoing = url.protocol === 'https:' ? https.request(url, options) : http.request(url, options);
       outgoing.on('error', reject);
       outgoing.on('response', (incoming) => {
+        // as in the transport: nothing of a request leaves after its answer
+        incoming.on('end', () => outgoing.writableFinished || outgoing.destroy());
         try {
           resolve(responseOf(incoming));
         } catch (error) {

@@ -90,8 +90,9 @@ function exchange(request: HttpRequest, agents: Agents, egress: Egress): Promise
     });
     const receive = async (incoming: http.IncomingMessage): Promise<void> => {
       const answer = await readAnswer(incoming, request.answerBytesMax);
-      // an answer that is not read to its end must not leave its socket in the pool
-      if (answer.kind === 'cut') outgoing.destroy();
+      // an answer that is not read to its end must not leave its socket in the pool; and one that came before we had said
+      // everything ends the call: what is left of the request must not leave once the call is settled
+      if (answer.kind === 'cut' || !outgoing.writableFinished) outgoing.destroy();
       end(answer);
     };
     outgoing.on('response', (incoming) => void receive(incoming));

@@ -216,6 +216,26 @@ describe('how a request can end', () => {
     expect(asked).toEqual(['first byte']);
   });
 
+  it('an answer that comes before the request has been said to its end ends it: no further byte leaves', async () => {
+    const size = 16 * 1_048_576;
+    let got = 0;
+    const port = await listen(
+      createTcpServer((socket) => {
+        socket.on('error', () => undefined); // it is closed while we still hear
+        socket.once('data', () => {
+          socket.pause();
+          socket.write('HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}');
+          setTimeout(() => socket.resume(), 200);
+        });
+        socket.on('data', (data) => (got += data.length));
+      }),
+    );
+    const args = { id: 'T-1', answer: 'x'.repeat(size) };
+    expect(await adapter(call(port, { args }))).toMatchObject({ outcome: 'tool_failed' });
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(got).toBeLessThan(size);
+  });
+
   it('sent, and the connection breaks: unknown', async () => {
     const port = await serve((request) => request.socket.destroy());
     expect(await adapter(call(port))).toMatchObject({ kind: 'unknown' });
