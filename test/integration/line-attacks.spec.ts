@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BulkheadError } from '@bulkhead/contract';
 import type { CallAnswer, Envelope, Json } from '@bulkhead/contract';
+import type { Admission } from '@bulkhead/journal/line';
 import { listApprovals } from '@bulkhead/policy/admin';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { putTool } from '@bulkhead/tool-gateway/admin';
@@ -86,6 +87,17 @@ describe('a crash between two awaits, in a host that lives on', () => {
     broken = false;
     expect(await callUntilAnswered(unlucky, 'desk.update', { id: 'T-1' })).toMatchObject({ kind: 'ok' });
     expect(await unlucky.call(run, 'desk.send', { id: 'T-1' })).toMatchObject({ kind: 'indeterminate' });
+  });
+});
+
+describe('a ticket that its room did not make', () => {
+  it('attack: an admission that the journal did not give sends nothing, not even for a tool without a credential', async () => {
+    const forged = { tenantId: run.tenantId, key: 'x', toolId: 'open.send', host: 'h', token: 't' };
+    const forger = await line.newHost({
+      admit: async () => ({ kind: 'admitted', admission: forged as unknown as Admission }),
+    });
+    await expect(forger.call(run, 'open.send', { id: 'T-1' })).rejects.toMatchObject({ code: 'INTERNAL' });
+    expect(line.tool.requests).toEqual([]);
   });
 });
 

@@ -293,9 +293,11 @@ describe('who may act', () => {
     expect(await host.call(run, 'desk.read', { id: 'T-1' })).toEqual(done);
     await expect(host.call(run, 'desk.read', { id: 'T-2' })).rejects.toMatchObject({ code: 'EFFECT_HELD' });
     await line.fence(host);
+    const sent = line.tool.requests.length;
     await expect(host.call(await line.newRun('acme'), 'desk.read', { id: 'T-1' })).rejects.toMatchObject({
       code: 'HOST_FENCED',
     });
+    expect(line.tool.requests).toHaveLength(sent);
   });
 });
 

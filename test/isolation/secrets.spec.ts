@@ -1,19 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Payload } from '@temporalio/common';
-import { temporal } from '@temporalio/proto';
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { tenantId } from '@bulkhead/contract';
-import { openTenantDoor, tenantKeys } from '@bulkhead/prisma/tenant';
-import { openConnection, openTenantClient } from '@bulkhead/runtime/client';
-import { createCarrierCodec, createTenantCodec } from '@bulkhead/runtime/codec';
-import { loadApiConfig } from '@bulkhead/runtime/config';
-import { createKeyRing } from '@bulkhead/runtime/keys';
-import { encodingOf, payloadsIn } from '../support/history-payloads.js';
-import { demoApiKeys, graphql, ownerLogin, processesOf, startInstallation } from '../support/installation.js';
+import { demoApiKeys, graphql, processesOf, startInstallation } from '../support/installation.js';
 import type { TestInstallation } from '../support/installation.js';
+import { databaseRows, filesBelow, histories, openedHistories } from '../support/installation-surfaces.js';
 import { createCanaries } from '../support/canaries.js';
 import { createScanner, formsOf, scan, withBytes } from '../support/secret-scan.js';
 import type { Hit } from '../support/secret-scan.js';
@@ -49,92 +40,31 @@ afterAll(async () => {
   await installation.stop();
 });
 
-async function filesBelow(...path: string[]): Promise<string[]> {
-  const entries = await readdir(join(installation.dataDir, ...path), {
-    recursive: true,
-    withFileTypes: true,
-  });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-}
-
 async function scanFiles(secrets: Record<string, string>, files: readonly string[]): Promise<Hit[]> {
   const scanner = createScanner(secrets);
   return (await Promise.all(files.map((file) => scanner.file(file)))).flat();
 }
 
-/** Each history of a tenant, as the bytes that an export would hold and as JSON. */
-async function histories(
-  tenant: string,
-): Promise<{ id: string; bytes: Buffer; text: string; payloads: Payload[] }[]> {
-  const token = (
-    await readFile(join(installation.dataDir, 'tokens', 'api', `${tenant}.read.jwt`), 'utf8')
-  ).trim();
-  const connection = openConnection({ address: installation.temporalAddress, token: () => token });
-  try {
-    const client = openTenantClient(connection, tenantId(tenant), {
-      codec: createCarrierCodec(tenantId(tenant)),
-    });
-    const found = [];
-    for await (const { workflowId } of client.workflow.list()) {
-      const history = await client.workflow.getHandle(workflowId).fetchHistory();
-      const bytes = Buffer.from(temporal.api.history.v1.History.encode(history).finish());
-      const sealed = payloadsIn(history).filter(({ payload }) => encodingOf(payload) === 'binary/encrypted');
-      const payloads = sealed.map(({ payload }) => payload);
-      found.push({ id: workflowId, bytes, text: JSON.stringify(history), payloads });
-    }
-    return found;
-  } finally {
-    await connection.close();
-  }
-}
-
-/** The same histories as the tenant's people see them: every payload opened with the tenant's key. */
-async function openedHistories(tenant: string): Promise<string> {
-  const config = loadApiConfig(join(installation.dataDir, 'config', 'api.json'));
-  const door = openTenantDoor({ url: config.database.url, poolMax: 2, onError: () => undefined });
-  try {
-    const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
-    const codec = createTenantCodec(tenantId(tenant), keyRing);
-    const opened = (await histories(tenant)).map(({ payloads }) => codec.decode(payloads));
-    const payloads = (await Promise.all(opened)).flat();
-    return payloads.map(({ data }) => Buffer.from(data ?? []).toString('utf8')).join('\n');
-  } finally {
-    await door.close();
-  }
-}
-
 describe('a secret that leaks', () => {
   it.each(TENANTS)('through the exported Temporal history of a run of %s: none', async (tenant) => {
-    const exported = await histories(tenant);
+    const exported = await histories(installation, tenant);
     expect(exported.length).toBeGreaterThan(0);
     const all = { ...credentials, ...keys };
     const hits = exported.flatMap(({ id, bytes, text }) => [...scan(all, id, bytes), ...scan(all, id, text)]);
     expect(hits).toEqual([]);
     // nor for those who may open the payloads
-    const opened = await openedHistories(tenant);
+    const opened = await openedHistories(installation, tenant);
     expect(opened).toContain('T-');
     expect(scan(all, 'opened payloads', opened)).toEqual([]);
   });
 
   it('through any column of any table of any database: none', async () => {
-    const login = await ownerLogin(installation);
     const scanner = createScanner({ ...credentials, ...keys });
     const hits: Hit[] = [];
     let rows = 0;
-    for (const database of ['bulkhead', 'temporal', 'temporal_visibility']) {
-      const client = new pg.Client({ ...login, database });
-      await client.connect();
-      const tables = await client.query<{ name: string }>(
-        "SELECT quote_ident(relname) AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
-      );
-      for (const { name } of tables.rows) {
-        const found = await client.query<{ row: string }>(`SELECT t::text AS row FROM ${name} t`);
-        rows += found.rows.length;
-        for (const { row } of found.rows) {
-          hits.push(...scanner.scan(`${database}.${name}`, withBytes(row)));
-        }
-      }
-      await client.end();
+    for await (const { table, row } of databaseRows(installation)) {
+      rows += 1;
+      hits.push(...scanner.scan(table, withBytes(row)));
     }
     expect(rows).toBeGreaterThan(200);
     expect(hits).toEqual([]);
@@ -142,9 +72,9 @@ describe('a secret that leaks', () => {
 
   it('through a log, a remembered fact or another file that processes write: none', async () => {
     const written = [
-      ...(await filesBelow('logs')),
-      ...(await filesBelow('temporal', 'logs')),
-      ...(await filesBelow('host')),
+      ...(await filesBelow(installation, 'logs')),
+      ...(await filesBelow(installation, 'temporal', 'logs')),
+      ...(await filesBelow(installation, 'host')),
     ];
     expect(written.length).toBeGreaterThan(6);
     expect(await scanFiles({ ...credentials, ...keys }, written)).toEqual([]);
@@ -177,7 +107,7 @@ describe('a secret that leaks', () => {
 
 it('a fact that leaks: what the agent of acme remembered is in no file, history or answer of globex', async () => {
   const fact = { ticket: 'T-1001', customer: 'corrected the address' };
-  const memory = (tenant: string): Promise<string[]> => filesBelow('host', 'mcp', tenant);
+  const memory = (tenant: string): Promise<string[]> => filesBelow(installation, 'host', 'mcp', tenant);
   const { acme, globex } = await demoApiKeys(installation);
   const runs = '{ runs(first: 50) { nodes { id result journal { body } } } }';
   const answer = async (key: string | undefined): Promise<string> =>
@@ -185,12 +115,12 @@ it('a fact that leaks: what the agent of acme remembered is in no file, history 
 
   // where it belongs it is found, so the search can find it
   expect((await scanFiles(fact, await memory('acme'))).length).toBeGreaterThan(0);
-  expect(scan(fact, 'history', await openedHistories('acme'))).not.toEqual([]);
+  expect(scan(fact, 'history', await openedHistories(installation, 'acme'))).not.toEqual([]);
   expect(scan(fact, 'GraphQL', await answer(acme?.admin))).not.toEqual([]);
 
   expect((await memory('globex')).length).toBeGreaterThan(0);
   expect(await scanFiles(fact, await memory('globex'))).toEqual([]);
-  expect(scan(fact, 'history', await openedHistories('globex'))).toEqual([]);
+  expect(scan(fact, 'history', await openedHistories(installation, 'globex'))).toEqual([]);
   expect(scan(fact, 'GraphQL', await answer(globex?.admin))).toEqual([]);
 });
 

@@ -57,8 +57,10 @@ export async function dataFolder(): Promise<string> {
   return mkdtemp(join(ROOT, '.data', 'e2e-'));
 }
 
-/** Starts everything, on the data of an earlier start where given, and waits until the demo is told. */
-export async function startInstallation(earlier?: TestInstallation): Promise<TestInstallation> {
+/** Starts everything, on the data of an earlier start or in a prepared folder, and waits until the demo is told. */
+export async function startInstallation(
+  earlier?: Pick<TestInstallation, 'dataDir'>,
+): Promise<TestInstallation> {
   const dataDir = earlier?.dataDir ?? (await dataFolder());
   const { child, output, exit } = launch(['--data', dataDir]);
   const ended = exit.then((code) => Promise.reject(new Error(`start ended with ${code}:\n${output()}`)));

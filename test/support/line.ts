@@ -10,6 +10,7 @@ import { agentId, buildRunId, tenantId, toolId, workspaceId } from '@bulkhead/co
 import type { CallAnswer, Envelope, Json, RunId, TenantId } from '@bulkhead/contract';
 import type { PolicyMode } from '@bulkhead/contract/policy';
 import { createJournal } from '@bulkhead/journal/line';
+import type { Journal } from '@bulkhead/journal/line';
 import { createPolicy } from '@bulkhead/policy/line';
 import { publishPolicy } from '@bulkhead/policy/admin';
 import { openControlDoor } from '@bulkhead/prisma/control';
@@ -127,6 +128,8 @@ interface FaultyParts {
   readonly door?: Pick<TenantDoor, 'tenant'>;
   readonly keyRing?: Pick<KeyRing, 'seal' | 'open'>;
   readonly broker?: Pick<SecretBroker, 'lease'>;
+  /** Instead of what the journal answers to admit. */
+  readonly admit?: () => ReturnType<Journal['admit']>;
   /** Where the policy is read from. */
   readonly policyDoor?: Pick<TenantDoor, 'tenant'>;
   /** How long reading it may take; longer than the product's own, because tests share a busy machine. */
@@ -184,7 +187,8 @@ export async function openLine(): Promise<LineUnderTest> {
   const newHost = async (faulty: FaultyParts = {}): Promise<Host> => {
     const id = `host-${randomUUID()}`;
     await door.host('host_register', id);
-    const journal = createJournal({ door: faulty.door ?? door, stop: stop.signal });
+    const real = createJournal({ door: faulty.door ?? door, stop: stop.signal });
+    const journal: Journal = faulty.admit ? { ...real, admit: faulty.admit } : real;
     const policy = createPolicy({
       door: faulty.policyDoor ?? door,
       deadlineMs: faulty.policyDeadlineMs ?? 30_000,

@@ -23,20 +23,26 @@ const HALVES_FROM = 24;
 
 /**
  * Named encodings of a secret; base64 at each of its three alignments, without the characters that depend on neighbours.
- * Of each encoding also either half (`raw/1`, `raw/2`): a secret that was split in two is found by its parts.
+ * A secret that was split in two is found by its parts: of each encoding either half (`hex|1`), and each half encoded
+ * (`hex/1`).
  */
 export function formsOf(secret: string): [form: string, text: string][] {
   const whole = wholeForms(secret);
-  const halves = whole
-    .filter(([, text]) => secret.length >= HALVES_FROM && text.length >= HALVES_FROM)
-    .flatMap(([form, text]): [string, string][] => {
-      const middle = Math.ceil(text.length / 2);
-      return [
-        [`${form}/1`, text.slice(0, middle)],
-        [`${form}/2`, text.slice(middle)],
-      ];
-    });
-  return [...whole, ...halves];
+  if (secret.length < HALVES_FROM) return whole;
+  const split = whole.flatMap(([form, text]) =>
+    halves(text).map((half, i) => named(`${form}|${i + 1}`, half)),
+  );
+  const encoded = halves(secret).flatMap((half, i) =>
+    wholeForms(half).map(([form, text]) => named(`${form}/${i + 1}`, text)),
+  );
+  return [...whole, ...split, ...encoded];
+}
+
+const named = (form: string, text: string): [string, string] => [form, text];
+
+function halves(text: string): [string, string] {
+  const middle = Math.ceil(text.length / 2);
+  return [text.slice(0, middle), text.slice(middle)];
 }
 
 function wholeForms(secret: string): [form: string, text: string][] {

@@ -1,9 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import { performance } from 'node:perf_hooks';
+import { describe, expect, it, vi } from 'vitest';
 import { BulkheadError, tenantId, toolId } from '@bulkhead/contract';
 import type { CallKey } from '@bulkhead/contract';
+import { createPolicy } from '@bulkhead/policy/line';
+import type { AllowDecision } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { createJournal } from './line.js';
-import type { Admission } from './line.js';
+import type { Admission, Call } from './line.js';
 
 const ADMISSION = {
   tenantId: tenantId('acme'),
@@ -77,5 +80,62 @@ describe('settle', () => {
     await expect(createJournal({ door, stop: running }).settle(ADMISSION, ANSWERED)).rejects.toThrow(
       'Invalid',
     );
+  });
+});
+
+/** What policy decides on a document that allows everything. */
+async function allowedFor(tenant: string): Promise<AllowDecision> {
+  const document = { rules: [{ id: 'all', effect: 'allow', tools: ['*'] }] };
+  const tx = {
+    policyHead: { findUnique: async () => ({ version: 1 }) },
+    policy: { findUnique: async () => ({ document }) },
+  };
+  const door = { tenant: () => ({ run: (work: (tx: unknown) => unknown) => work(tx) }) };
+  const policy = createPolicy({ door: door as unknown as Pick<TenantDoor, 'tenant'> });
+  const facts = { tool: 'a.b', system: 'a', effect: 'read', destination: null, args: {} } as never;
+  const decision = await policy.authorise(tenantId(tenant), 'default', facts);
+  if (decision.kind !== 'allow') throw new Error(`it was decided ${decision.kind}`);
+  return decision;
+}
+
+describe('admit', () => {
+  const call = { key: 'k', host: 'h', token: 't', request: new Uint8Array() } as unknown as Call;
+  const asked: string[] = [];
+  const door = {
+    tenant: () => ({
+      call: async (name: string) => {
+        asked.push(name);
+        return { kind: 'fenced' };
+      },
+    }),
+  } as unknown as Pick<TenantDoor, 'tenant'>;
+  const admit = (decision: AllowDecision): Promise<unknown> => {
+    asked.length = 0;
+    return createJournal({ door, stop: running }).admit(tenantId('acme'), decision, call);
+  };
+
+  it('asks the database with a decision that policy made for this tenant', async () => {
+    expect(await admit(await allowedFor('acme'))).toEqual({ kind: 'fenced' });
+    expect(asked).toEqual(['admit']);
+  });
+
+  it("attack: another tenant's decision, a copy of a good one, and one that nobody made", async () => {
+    const good = await allowedFor('acme');
+    for (const forged of [await allowedFor('globex'), { ...good }, {} as AllowDecision]) {
+      await expect(admit(forged)).rejects.toMatchObject({ code: 'INTERNAL' });
+      expect(asked).toEqual([]);
+    }
+  });
+
+  it('attack: a process that stood still goes on with what it decided before', async () => {
+    const decision = await allowedFor('acme');
+    const later = performance.now() + 5_000;
+    const clock = vi.spyOn(globalThis.performance, 'now').mockReturnValue(later);
+    try {
+      await expect(admit(decision)).rejects.toMatchObject({ code: 'POLICY_UNAVAILABLE' });
+    } finally {
+      clock.mockRestore();
+    }
+    expect(asked).toEqual([]);
   });
 });
