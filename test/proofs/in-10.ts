@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { canonicalJson } from '@bulkhead/contract';
 import type { CallAnswer, Envelope, Json } from '@bulkhead/contract';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
+import { requestRun } from '@bulkhead/runs/admin';
+import type { RunAction } from '@bulkhead/runs/admin';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { storeSecret } from '@bulkhead/secret-broker/admin';
 import { createApiKey } from '@bulkhead/tenancy/admin';
@@ -33,7 +35,7 @@ interface World {
 /**
  * Each round asks for one call and then tries everything that could make something else happen than what a person read:
  * other arguments, another tool, run, tenant or credential, the approval used twice, given by whoever asked or with
- * another of their keys, given by a role that may not, or a list that shows other arguments than are sent. Every request
+ * another of their keys, given by whoever signalled or reset the run, by a role that may not, or a list that shows other arguments than are sent. Every request
  * that the receiver saw must be one that somebody else approved, at most as often as it was approved.
  */
 export const run: Proof = async ({ size, progress }) => {
@@ -68,6 +70,7 @@ async function round(world: World, i: number): Promise<void> {
     `user:${i}`,
     [starter.prefix, second.prefix],
   ]);
+  const steers = await createApiKey(line.db('acme'), { name: `steers-${i}`, role: 'admin' });
   const envelope: Envelope = { ...(await line.newRun('acme')), actor: `key:${starter.prefix}` };
   const tool = random.pick(['desk.update', 'desk.send']);
   const args: Json = {
@@ -83,6 +86,14 @@ async function round(world: World, i: number): Promise<void> {
   await mustRefuse(world, asked.approvalId, `key:${starter.prefix}`, 'admin', 'whoever asked');
   await mustRefuse(world, asked.approvalId, `key:${second.prefix}`, 'admin', 'another key of whoever asked');
   await mustRefuse(world, asked.approvalId, 'key:other', 'operator', 'a role that may not');
+  await steer(world, envelope.runId, `key:${steers.prefix}`);
+  await mustRefuse(
+    world,
+    asked.approvalId,
+    `key:${steers.prefix}`,
+    'admin',
+    'whoever told the run what to do',
+  );
   await mustRefuse(world, asked.approvalId, 'key:other', 'admin', 'another tenant', 'globex');
   await call(world, envelope, tool, args);
   await decideApproval(
@@ -100,6 +111,21 @@ async function round(world: World, i: number): Promise<void> {
   const approved = printOf(tool, args);
   world.approved.set(approved, (world.approved.get(approved) ?? 0) + 1);
   await attacksAfterApproval(world, envelope, tool, args);
+}
+
+/** By a signal or a reset, as a person asks for it. */
+async function steer({ line, random }: World, runId: string, actor: string): Promise<void> {
+  // of a workflow that takes signals from people, and under way
+  await line.database.asOwner(
+    "UPDATE runs SET workflow_type = 'longChain', started_at = now() WHERE id = $1",
+    [runId],
+  );
+  const action = random.pick<RunAction>([
+    { kind: 'signal', name: 'enough' },
+    { kind: 'reset', point: { to: 'first' } },
+  ]);
+  const order = { runId, action, reason: 'to have it approved', actor, idempotencyKey: runId };
+  await requestRun(line.db('acme'), order, { sealArguments: sealArgumentsWith(line.keyRing) });
 }
 
 /** All of them have another key, another digest or another run; then the call itself, thrice. */

@@ -36,7 +36,9 @@ export class ApprovalModel {
   state!: string;
   @Field(() => String)
   requestedBy!: string;
-  @Field(() => [String], { description: 'Roles that may decide; never the key that started the run.' })
+  @Field(() => [String], {
+    description: 'Roles that may decide; never who started, signalled or reset the run.',
+  })
   approvers!: readonly string[];
   @Field(() => String, { nullable: true })
   decidedBy?: string | undefined;
