@@ -58,6 +58,7 @@ function breakableStore(door: TenantDoor): { door: Pick<TenantDoor, 'tenant'>; b
         return {
           ...db,
           run: (work) => (fault === 'none' ? db.run(work) : broken()),
+          read: (statement, values) => (fault === 'none' ? db.read(statement, values) : broken()),
           call: (name, argument) => (fault === 'none' ? db.call(name, argument) : broken()),
         };
       },

@@ -120,13 +120,17 @@ function tellingDoor(row: object | null): {
 } {
   let asked: string | undefined;
   const table = { findUnique: async () => row, findFirst: async () => row };
-  const tx = { policyHead: table, policy: table, tool: table, secret: table, secretVersion: table };
+  const tx = { secret: table, secretVersion: table };
   const door = {
     tenant: (tenantId: TenantId) => ({
       tenantId,
       run: async (work: (client: never) => Promise<unknown>) => {
         asked = tenantId;
         return work(tx as never);
+      },
+      read: async () => {
+        asked = tenantId;
+        return row ? [row] : [];
       },
     }),
   } as unknown as Pick<TenantDoor, 'tenant'>;

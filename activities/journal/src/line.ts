@@ -161,17 +161,16 @@ export function createJournal(deps: JournalDeps): Journal {
     },
     async settle(admission, settlement) {
       const done = settleUntilDone(admission, settlement);
-      const deadline = new AbortController();
-      const late = sleep(deadlineMs, undefined, { signal: deadline.signal, ref: false }).then(() => {
-        throw new BulkheadError('DATABASE_UNAVAILABLE', {
-          internal: `effect ${admission.key} is not settled yet`,
-        });
-      });
-      late.catch(() => undefined); // the race below reports it; without a race it is the aborted timer
+      const { promise: late, reject } = Promise.withResolvers<never>();
+      const deadline = setTimeout(() => {
+        const internal = `effect ${admission.key} is not settled yet`;
+        reject(new BulkheadError('DATABASE_UNAVAILABLE', { internal }));
+      }, deadlineMs);
+      deadline.unref();
       try {
         return await Promise.race([done, late]);
       } finally {
-        deadline.abort();
+        clearTimeout(deadline);
         done.catch(() => undefined); // reported by the race, or nobody waits any more and the fence takes over
       }
     },

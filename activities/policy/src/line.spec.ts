@@ -32,21 +32,18 @@ describe('the policy in force', () => {
   beforeEach(() => {
     [head, documents, away, reads, clockMs] = [1, { 1: ALLOW }, false, 0, 0];
     [slow, asked] = [false, []];
-    const rows = {
-      policyHead: { findUnique: async () => (head === undefined ? null : { version: head }) },
-      policy: { findUnique: async () => ({ document: documents[head ?? 0] }) },
-    };
-    const run = async (work: (tx: typeof rows) => Promise<unknown>): Promise<unknown> => {
+    const read = async (_: unknown, [, , known]: readonly unknown[]): Promise<unknown[]> => {
       reads += 1;
       if (slow) return new Promise(() => undefined);
       if (away) throw new BulkheadError('DATABASE_UNAVAILABLE');
-      return work(rows);
+      if (head === undefined) return [];
+      return [{ version: head, document: known === head ? null : (documents[head] ?? null) }];
     };
     const call = async (name: string, argument: unknown): Promise<unknown> => {
       asked.push([name, argument]);
       return { read: ['personal'], done: [] };
     };
-    const door = { tenant: () => ({ run, call }) } as unknown as Pick<TenantDoor, 'tenant'>;
+    const door = { tenant: () => ({ read, call }) } as unknown as Pick<TenantDoor, 'tenant'>;
     policy = createPolicy({
       door,
       nowMs: () => clockMs,

@@ -158,23 +158,30 @@ async function inTime<T>(deadlineMs: number, tenantId: TenantId, reading: Promis
 const unavailable = (tenantId: TenantId, what: string, cause?: unknown): BulkheadError =>
   new BulkheadError('POLICY_UNAVAILABLE', { internal: `policy of ${tenantId} ${what}`, cause });
 
-function load(
+/** One round trip, asked once a second for each profile at work; the document is sent only when it is another one. */
+const HEAD = {
+  name: 'policy_head',
+  text: `SELECT h.version, p.document FROM policy_heads h
+    LEFT JOIN policies p ON p.tenant_id = h.tenant_id AND p.profile = h.profile AND p.version = h.version AND h.version <> $3
+   WHERE h.tenant_id = $1 AND h.profile = $2`,
+};
+/** No document has it. */
+const NO_VERSION = -1;
+
+async function load(
   door: PolicyDeps['door'],
   tenantId: TenantId,
   profile: string,
   known: Head | undefined,
 ): Promise<Head | undefined> {
-  return door.tenant(tenantId).run(async (tx) => {
-    const head = await tx.policyHead.findUnique({ where: { tenantId_profile: { tenantId, profile } } });
-    if (!head) return undefined;
-    if (known?.version === head.version) return known;
-    const { version } = head;
-    const row = await tx.policy.findUnique({
-      where: { tenantId_profile_version: { tenantId, profile, version } },
-    });
-    const parsed = parsePolicy(row?.document);
-    return { version, policy: parsed.kind === 'document' ? compilePolicy(parsed.document) : undefined };
-  });
+  const [row] = await door
+    .tenant(tenantId)
+    .read<{ version: number; document: unknown }>(HEAD, [tenantId, profile, known?.version ?? NO_VERSION]);
+  if (!row) return undefined;
+  const { version, document } = row;
+  if (known?.version === version) return known;
+  const parsed = parsePolicy(document);
+  return { version, policy: parsed.kind === 'document' ? compilePolicy(parsed.document) : undefined };
 }
 
 const RunRow = z.strictObject({ read: z.array(z.string()), done: z.array(z.string()) });

@@ -84,15 +84,31 @@ export function createMatcher(deps: {
   };
 }
 
+/** One round trip, asked once a second for each tool at work; the declaration is sent only when it is another version. */
+const TOOL = {
+  name: 'tool_declaration',
+  text: `SELECT version, enabled, held_until AS "heldUntil", held, CASE WHEN version <> $3 THEN spec END AS spec
+    FROM tools WHERE tenant_id = $1 AND id = $2`,
+};
+/** No declaration has it. */
+const NO_VERSION = -1;
+interface ToolRow {
+  readonly version: number;
+  readonly enabled: boolean;
+  readonly heldUntil: Date | null;
+  readonly held: unknown;
+  readonly spec: unknown;
+}
+
 async function load(
   door: Pick<TenantDoor, 'tenant'>,
   tenantId: TenantId,
   toolId: ToolId,
   known: Tool | undefined,
 ): Promise<Tool | undefined> {
-  const row = await door
+  const [row] = await door
     .tenant(tenantId)
-    .run((tx) => tx.tool.findUnique({ where: { tenantId_id: { tenantId, id: toolId } } }));
+    .read<ToolRow>(TOOL, [tenantId, toolId, known?.version ?? NO_VERSION]);
   if (!row?.enabled) return undefined;
   const hold = holdOf(row);
   if (known?.version === row.version) return { ...known, hold };

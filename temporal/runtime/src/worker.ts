@@ -29,24 +29,30 @@ export type ProcessLog = Readonly<Record<LogLevel, (fields: object, message: str
  * would shut Workers down by itself and the host could not drain in its own order.
  */
 export function installRuntime(log: ProcessLog, level: LogLevel): void {
-  const write = (at: LogLevel) => (message: string, meta?: LogMetadata) => log[at]({ ...meta }, message);
+  const least = ORDER.indexOf(level);
+  // the SDK tells of each activity and task at its lower levels: what nobody will read is not put together
+  const write = (at: LogLevel) =>
+    ORDER.indexOf(at) < least
+      ? () => undefined
+      : (message: string, meta?: LogMetadata) => log[at]({ ...meta }, message);
+  const writers = {
+    trace: write('trace'),
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+  };
   Runtime.install({
     shutdownSignals: [],
     workerHeartbeatInterval: 0,
-    logger: {
-      log: (at, message, meta) => write(LEVELS[at])(message, meta),
-      trace: write('trace'),
-      debug: write('debug'),
-      info: write('info'),
-      warn: write('warn'),
-      error: write('error'),
-    },
+    logger: { ...writers, log: (at, message, meta) => writers[LEVELS[at]](message, meta) },
     telemetryOptions: {
       logging: { filter: { core: level === 'debug' ? 'INFO' : 'WARN', other: 'WARN' }, forward: {} },
     },
   });
 }
 
+const ORDER: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
 
 /** The activities as a Worker runs them: behind the door, with the opened envelope in front. */

@@ -1,4 +1,5 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { BulkheadError, TenantCache } from '@bulkhead/contract';
@@ -72,7 +73,7 @@ const FORMAT = 1;
 
 interface Unwrapped {
   readonly keyId: string;
-  readonly key: Bytes;
+  readonly key: KeyObject;
   readonly readAtMs: number;
 }
 
@@ -153,12 +154,16 @@ function parse(sealed: Uint8Array, tenantId: TenantId): SealedParts {
   };
 }
 
-function unwrap(master: Buffer, tenantId: TenantId, { keyId, wrapped }: WrappedTenantKey): Bytes {
+function unwrap(master: Buffer, tenantId: TenantId, { keyId, wrapped }: WrappedTenantKey): KeyObject {
+  let bytes: Bytes;
   try {
-    return decrypt(master, ['tenant-key', tenantId, keyId], wrapped);
+    bytes = decrypt(master, ['tenant-key', tenantId, keyId], wrapped);
   } catch (cause) {
     throw new MasterKeyMismatch(`key ${keyId} of ${tenantId} does not open with this master key`, cause);
   }
+  const key = createSecretKey(bytes); // prepared once, with a copy of its own
+  bytes.fill(0);
+  return key;
 }
 
 function guarded(work: () => Bytes, tenantId: TenantId): Bytes {
