@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import { createTenant } from '@bulkhead/tenancy/admin';
 import { setQuota } from '@bulkhead/quota/admin';
-import { ACME, startApi } from '../support/api.js';
+import { ACME, AGENT, field, GLOBEX, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 
 const INITECH = tenantId('initech');
@@ -13,6 +13,45 @@ describe('a new tenant', () => {
     api = await startApi();
   });
   afterAll(() => api?.close());
+
+  it('has a key that an admin rotates, with who and why in the journal, and what it sealed stays readable', async () => {
+    const rotate =
+      'mutation ($reason: String!) { rotateTenantKey(reason: $reason) { keyId state createdAt } }';
+    const admin = await api.key(ACME, 'admin');
+    const input = { agentId: AGENT, idempotencyKey: 'k', input: { ticketId: 'T-1' } };
+    const start = 'mutation ($input: StartRunInput!) { startRun(input: $input) { id } }';
+    const { id } = field<{ id: string }>(await api.ask(admin, start, { input }), 'startRun');
+    const known = '{ tenantKeys { keyId state } }';
+    const [before] = field<{ keyId: string }[]>(await api.ask(admin, known), 'tenantKeys');
+    const others = field(await api.ask(await api.key(GLOBEX, 'admin'), known), 'tenantKeys');
+
+    const keys = field<{ keyId: string; state: string }[]>(
+      await api.ask(admin, rotate, { reason: ' yearly ' }),
+      'rotateTenantKey',
+    );
+    expect(keys.map(({ state }) => state)).toEqual(['active', 'retired']);
+    expect(keys[1]?.keyId).toBe(before?.keyId);
+    expect(field(await api.ask(admin, `{ run(id: "${id}") { input } }`), 'run')).toEqual({
+      input: { ticketId: 'T-1' },
+    });
+    const [record] = await api.database.asOwner(
+      "SELECT tenant_id, body FROM journal_records WHERE body->>'change' = 'tenant_key_rotated'",
+    );
+    expect(record).toEqual({
+      tenant_id: 'acme',
+      body: {
+        change: 'tenant_key_rotated',
+        actor: `key:${admin.slice(4, 12)}`,
+        reason: 'yearly',
+        from: before?.keyId,
+        to: keys[0]?.keyId,
+      },
+    });
+    expect(field(await api.ask(await api.key(GLOBEX, 'admin'), known), 'tenantKeys')).toEqual(others);
+    expect(JSON.stringify(await api.ask(admin, '{ tenantKeys { keyId state createdAt } }'))).not.toContain(
+      'wrapped',
+    );
+  });
 
   it('is told to the control process, may do nothing yet, and has a key of its own', async () => {
     const heard: string[] = [];

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PermissionCheck } from '@bulkhead/api/app';
 import { ROLES } from '@bulkhead/tenancy/admin';
 import { createOperatorKey } from '@bulkhead/tenancy/control';
-import { ACME, startApi } from '../support/api.js';
+import { ACME, firstEvent, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 import { rootFields } from '../support/schema-walk.js';
 import type { RootField } from '../support/schema-walk.js';
@@ -42,14 +42,11 @@ describe('each role at each handler', () => {
       const { errors } = await api.ask(key, root.document, root.variables());
       return errors?.[0]?.extensions.code;
     }
-    const events = api.subscribe(key, root.document, root.variables());
     try {
-      await events.next();
+      await firstEvent(api.subscribe(key, root.document, root.variables()));
       return undefined;
     } catch (error) {
       return (error as [{ extensions: { code: string } }])[0].extensions.code;
-    } finally {
-      await events.return?.();
     }
   };
 

@@ -22,12 +22,18 @@ const ASK: Json = {
   approval: { approvers: ['admin'], expiresInSeconds: 600 },
 };
 
+/** What an agent would like to have read instead of what the platform knows. */
+const MISLEADING =
+  'Summary: only reads one ticket. effect: read, destination: GET https://harmless.example/, credential: none';
+
 interface World {
   readonly line: LineUnderTest;
   readonly host: Host;
   readonly random: Random;
   /** What people approved: the digest of tool and arguments, with how often. */
   readonly approved: Map<string, number>;
+  /** What the list said that the call would do, by the same digest: tool, where to, and with which secret. */
+  readonly said: Map<string, string>;
   readonly faults: string[];
   attempts: number;
 }
@@ -35,7 +41,8 @@ interface World {
 /**
  * Each round asks for one call and then tries everything that could make something else happen than what a person read:
  * other arguments, another tool, run, tenant or credential, the approval used twice, given by whoever asked or with
- * another of their keys, given by whoever signalled or reset the run, by a role that may not, or a list that shows other arguments than are sent. Every request
+ * another of their keys, given by whoever signalled or reset the run, by a role that may not, or a list that shows other
+ * arguments, another destination, effect or credential than are sent, whatever the agent says of it. Every request
  * that the receiver saw must be one that somebody else approved, at most as often as it was approved.
  */
 export const run: Proof = async ({ size, progress }) => {
@@ -46,7 +53,15 @@ export const run: Proof = async ({ size, progress }) => {
   try {
     for (const tenant of ['acme', 'globex']) await line.publish(tenant, [ASK]);
     const host = await line.newHost();
-    const world: World = { line, host, random, approved: new Map(), faults: [], attempts: 0 };
+    const world: World = {
+      line,
+      host,
+      random,
+      approved: new Map(),
+      said: new Map(),
+      faults: [],
+      attempts: 0,
+    };
     for (
       let i = 0;
       i < ROUNDS_MAX[size] && performance.now() - began < secondsOf(size) * 1_000 * 0.8;
@@ -75,14 +90,14 @@ async function round(world: World, i: number): Promise<void> {
   const tool = random.pick(['desk.update', 'desk.send']);
   const args: Json = {
     id: `T-${i}`,
-    text: random.pick(['refund 5', 'refund 500', 'Zahlung \u202e005', '<b>ok</b>']),
+    text: random.pick(['refund 5', 'refund 500', 'Zahlung \u202e005', '<b>ok</b>', MISLEADING]),
   };
   const asked = await call(world, envelope, tool, args);
   if (asked.kind !== 'approval_required') {
     world.faults.push(`a call that needs approval was answered ${asked.kind}`);
     return;
   }
-  await sameAsSent(world, asked.approvalId, args);
+  await sameAsSent(world, asked.approvalId, tool, args);
   await mustRefuse(world, asked.approvalId, `key:${starter.prefix}`, 'admin', 'whoever asked');
   await mustRefuse(world, asked.approvalId, `key:${second.prefix}`, 'admin', 'another key of whoever asked');
   await mustRefuse(world, asked.approvalId, 'key:other', 'operator', 'a role that may not');
@@ -184,7 +199,7 @@ async function mustRefuse(
 }
 
 /** What a person reads must be what is sent, to the character. */
-async function sameAsSent(world: World, approvalId: string, args: Json): Promise<void> {
+async function sameAsSent(world: World, approvalId: string, tool: string, args: Json): Promise<void> {
   const { nodes } = await listApprovals(world.line.db('acme'), world.line.keyRing, {
     first: 1,
     within: { id: approvalId },
@@ -193,16 +208,21 @@ async function sameAsSent(world: World, approvalId: string, args: Json): Promise
   if (!shown || canonicalJson(shown.arguments) !== canonicalJson(args)) {
     world.faults.push('the list shows other arguments than would be sent');
   }
+  const { effect, destination, credential } = shown?.consequences ?? {};
+  if (effect === undefined || effect === 'read') world.faults.push(`the list calls a change ${effect}`);
+  world.said.set(printOf(tool, args), `${destination} with ${credential}`);
 }
 
 /** The receiver's log is the truth. */
-function compareWithReceiver({ line, approved, faults }: World): void {
+function compareWithReceiver({ line, approved, said, faults }: World): void {
   const seen = new Map<string, number>();
   for (const { method, path, body } of line.tool.requests) {
     const tool = method === 'PATCH' ? 'desk.update' : 'desk.send';
     const id = decodeURIComponent(path.split('/').at(-1) ?? '');
     const print = printOf(tool, { id, ...(body as object) });
     seen.set(print, (seen.get(print) ?? 0) + 1);
+    const done = `${method} http://${line.tool.host}${path} with desk`;
+    if (said.get(print) !== done) faults.push(`the list said ${said.get(print)}, and it was ${done}`);
   }
   for (const [print, times] of seen) {
     if (times > (approved.get(print) ?? 0))

@@ -1,4 +1,4 @@
-import { ACME, GLOBEX, startApi } from '../support/api.js';
+import { ACME, firstEvent, GLOBEX, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
 import {
   CANARY,
@@ -101,7 +101,7 @@ async function tryOne(
   { root, what, variables }: Attempt,
 ): Promise<string | undefined> {
   const answer = await (root.kind === 'subscription'
-    ? firstEvent(api, key, root.document, variables)
+    ? told(api, key, root.document, variables)
     : api.ask(key, root.document, variables));
   const text = JSON.stringify(answer);
   // what the attacker sent may be quoted back; everything else of the victim is marked
@@ -115,19 +115,16 @@ async function tryOne(
   return undefined;
 }
 
-async function firstEvent(
+async function told(
   api: TestApi,
   key: string,
   document: string,
   variables: Record<string, unknown>,
 ): Promise<unknown> {
-  const events = api.subscribe(key, document, variables);
   try {
-    return await events.next();
+    return await firstEvent(api.subscribe(key, document, variables));
   } catch (error) {
     return error instanceof Error ? error.message : error;
-  } finally {
-    await events.return?.();
   }
 }
 

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from 'graphql-ws';
 import { pino } from 'pino';
 import { inject } from 'vitest';
@@ -49,6 +50,19 @@ export interface TestApi {
     variables: Record<string, unknown>,
   ): AsyncIterableIterator<unknown>;
   close(): Promise<void>;
+}
+
+/** Milliseconds in which a subscription that is refused says so; one that is open may have nothing to tell. */
+const QUIET_MS = 1_000;
+
+/** The first event of a subscription, undefined when nothing comes; throws what refuses it. */
+export async function firstEvent(events: AsyncIterableIterator<unknown>): Promise<unknown> {
+  try {
+    const quiet = sleep(QUIET_MS, undefined, { ref: false });
+    return await Promise.race([events.next(), quiet]);
+  } finally {
+    await events.return?.();
+  }
 }
 
 export const ACME = tenantId('acme');

@@ -25,6 +25,24 @@ export interface Approval {
   readonly reason: string | undefined;
   readonly createdAt: Date;
   readonly expiresAt: Date;
+  /** What the call would do, as the gateway resolved it; undefined for one that was asked for before this was kept. */
+  readonly consequences: Consequences | undefined;
+}
+
+/** None of it is said by the agent: it stands in the declaration that was in force, or was resolved from the arguments. */
+export interface Consequences {
+  /** Of the tool, by whoever registered it. */
+  readonly description: string;
+  /** read | write | irreversible */
+  readonly effect: string;
+  /** Whether a repetition is harmless: keyed | natural | none */
+  readonly idempotency: string;
+  /** Name of the secret that is sent along; undefined: none. */
+  readonly credential: string | undefined;
+  /** Where exactly the request goes. */
+  readonly destination: string;
+  readonly adapter: string;
+  readonly toolVersion: number;
 }
 
 export interface ApprovalPage {
@@ -134,17 +152,36 @@ async function get(db: TenantDb, keyRing: Ring, id: string): Promise<Approval> {
 const Request = z.object({
   // as it stands: zod's own JSON schema leaves out what is called `__proto__`, and it would be sent all the same
   facts: z.object({ args: z.custom<Json>((value) => value !== undefined) }),
+  target: z.string().optional(),
+  adapter: z.string().optional(),
+  shown: z
+    .object({
+      description: z.string(),
+      effect: z.string(),
+      idempotency: z.string(),
+      credential: z.string().nullable(),
+    })
+    .optional(),
 });
+
+function consequencesOf(request: z.infer<typeof Request>, row: Row): Consequences | undefined {
+  const { shown, target, adapter } = request;
+  if (!shown || target === undefined || adapter === undefined) return undefined;
+  const { credential, ...declared } = shown;
+  const { toolVersion } = row;
+  return { ...declared, credential: credential ?? undefined, destination: target, adapter, toolVersion };
+}
 
 async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
   const text = (await keyRing.open(db.tenantId, PURPOSES.effectRequest, row.request)).toString('utf8');
+  const request = Request.parse(JSON.parse(text));
   return {
     id: row.id,
     runId: row.runId as RunId,
     toolId: row.toolId as ToolId,
     target: row.target,
     rule: row.rule,
-    arguments: Request.parse(JSON.parse(text)).facts.args,
+    arguments: request.facts.args,
     state: stateOf(row, new Date()),
     requestedBy: row.requestedBy,
     approvers: row.approvers,
@@ -153,5 +190,6 @@ async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
     reason: row.reason ?? undefined,
     createdAt: row.createdAt,
     expiresAt: row.expiresAt,
+    consequences: consequencesOf(request, row),
   };
 }

@@ -37,7 +37,7 @@ export interface Tenant {
   readonly namespace: string;
   /** provisioning | active | suspended | resuming | offboarding | erasing | offboarded */
   readonly status: string;
-  /** open | paused | killed | frozen */
+  /** open | killed | paused | read_only | frozen: the strongest stop of the whole tenant */
   readonly controlState: string;
   readonly createdAt: Date;
 }
@@ -98,10 +98,14 @@ async function denyAll(tx: TenantClient, tenantId: TenantId): Promise<void> {
 
 /** @throws BulkheadError NOT_FOUND when the tenant does not exist. */
 export async function getTenant(db: TenantDb): Promise<Tenant> {
-  const row = await db.run((tx) => tx.tenant.findUnique({ where: { id: db.tenantId } }));
+  const [row] = await db.run(
+    (tx) => tx.$queryRaw<
+      Tenant[]
+    >`SELECT id, name, namespace, status, shown_control_state(t) AS "controlState",
+      created_at AS "createdAt" FROM tenants t WHERE id = app_tenant()`,
+  );
   if (!row) throw new BulkheadError('NOT_FOUND');
-  const { name, namespace, status, controlState, createdAt } = row;
-  return { id: db.tenantId, name, namespace, status, controlState, createdAt };
+  return row;
 }
 
 /** Creates an agent, or changes one to what is given. */

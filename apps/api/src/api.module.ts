@@ -25,12 +25,15 @@ import { RunModule } from './runs/run.module.js';
 import { SecretModule } from './secrets/secret.module.js';
 import { SignInModule } from './sign-in/sign-in.module.js';
 import { TemporalUiModule } from './temporal-ui/temporal-ui.module.js';
+import { TenantKeyModule } from './tenant-keys/tenant-key.module.js';
 import { TenantModule } from './tenants/tenant.module.js';
 import { ToolModule } from './tools/tool.module.js';
+import { WatchModule } from './watch/watch.module.js';
 import { WorkspaceModule } from './workspaces/workspace.module.js';
 
 const FEATURES: readonly Type[] = [
   TenantModule,
+  TenantKeyModule,
   WorkspaceModule,
   MemberModule,
   AuditModule,
@@ -57,6 +60,7 @@ export class ApiModule {
       imports: [
         DiscoveryModule,
         GraphQLModule.forRoot(graphqlOptions(deps.log, deps.settings.introspection)),
+        WatchModule,
         ...features,
       ],
       controllers: [HealthController, GraphiqlController],

@@ -44,6 +44,8 @@ export const CHANNELS = {
   access: 'bulkhead_access',
   /** Something was stopped or revoked: payload is the tenant; hosts look which of their calls it is about. */
   control: 'bulkhead_control',
+  /** Approvals or stops have changed: payload is `<what> <tenant>`; whoever watches reads again. */
+  changes: 'bulkhead_changes',
 } as const;
 
 const NAMESPACE_PREFIX = 'tnt-';

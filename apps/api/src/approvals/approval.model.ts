@@ -1,4 +1,4 @@
-import { Field, GraphQLISODateTime, ID, ObjectType, registerEnumType } from '@nestjs/graphql';
+import { Field, GraphQLISODateTime, ID, Int, ObjectType, registerEnumType } from '@nestjs/graphql';
 import type { Json } from '@bulkhead/contract';
 import { JsonScalar } from '../graphql/json.scalar.js';
 
@@ -16,6 +16,29 @@ registerEnumType(ApprovalStateEnum, {
     'expired: nobody decided in time. void: the decision about this call is another now, or its run has ended, so this one decides nothing.',
 });
 
+@ObjectType('Consequences', {
+  description:
+    'What the call would do, as the platform resolved it before it asked; nothing of it is said by the agent.',
+})
+export class ConsequencesModel {
+  @Field(() => String, { description: 'What the tool does, by whoever registered it.' })
+  description!: string;
+  @Field(() => String, { description: 'read, write or irreversible.' })
+  effect!: string;
+  @Field(() => String, { description: 'keyed, natural or none: whether a repetition is harmless.' })
+  idempotency!: string;
+  @Field(() => String, { nullable: true, description: 'Name of the secret that is sent along.' })
+  credential?: string | undefined;
+  @Field(() => String, { description: 'Where exactly the request goes.' })
+  destination!: string;
+  @Field(() => String)
+  adapter!: string;
+  @Field(() => Int, {
+    description: 'The declaration that this is about; another one needs another approval.',
+  })
+  toolVersion!: number;
+}
+
 @ObjectType('Approval', {
   description: 'A call that waits for a person. It allows exactly these arguments, once, until it expires.',
 })
@@ -32,6 +55,11 @@ export class ApprovalModel {
   rule!: string;
   @Field(() => JsonScalar)
   arguments!: Json;
+  @Field(() => ConsequencesModel, {
+    nullable: true,
+    description: 'null for one that was asked for before this was kept.',
+  })
+  consequences?: ConsequencesModel | undefined;
   @Field(() => ApprovalStateEnum)
   state!: string;
   @Field(() => String)

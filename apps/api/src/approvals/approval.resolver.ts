@@ -1,21 +1,25 @@
 import { Inject } from '@nestjs/common';
-import { Args, ID, Int, Mutation, Query, Resolver } from '@nestjs/graphql';
+import { Args, Context, ID, Int, Mutation, Query, Resolver, Subscription } from '@nestjs/graphql';
 import { z } from 'zod';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
-import type { Principal } from '../auth/principal.js';
+import type { Principal, RequestContext } from '../auth/principal.js';
 import type { Approval as ApprovalView } from '@bulkhead/policy/admin';
 import { After, First } from '../graphql/page.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { ApprovalModel, ApprovalPageModel, ApprovalStateEnum } from './approval.model.js';
 import type { ApprovalState } from './approval.model.js';
+import { ApprovalWatch } from './approval-watch.js';
 import { ApprovalService } from './approval.service.js';
 
 const ReasonText = z.string().min(1).max(1000).nullish();
 
 @Resolver(() => ApprovalModel)
 export class ApprovalResolver {
-  constructor(@Inject(ApprovalService) private readonly approvals: ApprovalService) {}
+  constructor(
+    @Inject(ApprovalService) private readonly approvals: ApprovalService,
+    @Inject(ApprovalWatch) private readonly watch: ApprovalWatch,
+  ) {}
 
   @Query(() => ApprovalPageModel, { name: 'approvals', description: 'Newest first.' })
   @Permission('approval:read')
@@ -30,6 +34,20 @@ export class ApprovalResolver {
       after: after ?? undefined,
       state: state ?? undefined,
     });
+  }
+
+  @Subscription(() => ApprovalModel, {
+    name: 'approvals',
+    description:
+      'Each approval that is pending, oldest first, then each new one, and each that was decided, expired or became void. Of more than 100 pending ones the newest.',
+    resolve: (approval: ApprovalView) => approval,
+  })
+  @Permission('approval:read')
+  approvalsChanged(
+    @CurrentPrincipal() principal: Principal,
+    @Context() context: RequestContext,
+  ): Promise<AsyncIterableIterator<ApprovalView>> {
+    return this.watch.open(principal, context);
   }
 
   @Mutation(() => ApprovalModel, { description: 'Allows the call with exactly the arguments shown, once.' })

@@ -23,6 +23,19 @@ export class ApprovalService {
     });
   }
 
+  /** The newest 100 that wait. */
+  async pending(principal: Principal): Promise<readonly ApprovalView[]> {
+    return (await this.list(principal, { first: 100, after: undefined, state: 'pending' })).nodes;
+  }
+
+  /** As they are now, at most 100; those out of the caller's reach are left out. */
+  async byIds(principal: Principal, ids: readonly string[]): Promise<readonly ApprovalView[]> {
+    if (ids.length === 0) return [];
+    const within = { AND: [principal.where('approval:read'), { id: { in: [...ids] } }] };
+    const db = this.deps.door.tenant(principal.tenantId);
+    return (await this.deps.approvals.list(db, { first: 100, within })).nodes;
+  }
+
   /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids and other workspaces. */
   async decide(
     principal: Principal,

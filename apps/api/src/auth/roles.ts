@@ -45,6 +45,8 @@ const WHO_MAY = {
   'control:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'control:stop': ['admin', 'operator'],
   'control:resume': ['admin', 'operator'],
+  'tenant-key:read': ['admin', 'auditor'],
+  'tenant-key:rotate': ['admin'],
   'tenant:lifecycle': ['platform'],
 } as const satisfies Record<`${string}:${string}`, readonly Grantee[]>;
 
@@ -76,6 +78,8 @@ export const TENANT_WIDE: readonly Permission[] = [
   'secret:read',
   'secret:write',
   'secret:revoke',
+  'tenant-key:read',
+  'tenant-key:rotate',
 ];
 
 /** How far a role's permission reaches; undefined: not at all. */

@@ -1,14 +1,15 @@
 import { Inject } from '@nestjs/common';
-import { Args, ID, Mutation, Query, Resolver } from '@nestjs/graphql';
+import { Args, Context, ID, Mutation, Query, Resolver, Subscription } from '@nestjs/graphql';
 import { z } from 'zod';
 import type { StopScope, StopState } from '@bulkhead/tenancy/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
-import type { Principal } from '../auth/principal.js';
+import type { Principal, RequestContext } from '../auth/principal.js';
 import { READ } from '../graphql/cost.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { RequestReason } from '../run-control/run-control.input.js';
 import { ControlScopeEnum, ControlStateModel, StopStateEnum } from './control.model.js';
+import { ControlWatch } from './control-watch.js';
 import { ControlService } from './control.service.js';
 import type { ShownStop } from './control.service.js';
 
@@ -26,7 +27,10 @@ const Target = z.string().min(1).max(200).nullish();
 
 @Resolver(() => ControlStateModel)
 export class ControlResolver {
-  constructor(@Inject(ControlService) private readonly control: ControlService) {}
+  constructor(
+    @Inject(ControlService) private readonly control: ControlService,
+    @Inject(ControlWatch) private readonly watch: ControlWatch,
+  ) {}
 
   @Query(() => [ControlStateModel], {
     complexity: READ,
@@ -38,6 +42,20 @@ export class ControlResolver {
     @Args('lifted', { type: () => Boolean, defaultValue: false }) lifted: boolean,
   ): Promise<readonly ShownStop[]> {
     return this.control.list(principal, lifted);
+  }
+
+  @Subscription(() => [ControlStateModel], {
+    name: 'controlStates',
+    description:
+      'All that is stopped as it is now, then anew after each stop, when it is in force, and after each resume.',
+    resolve: (stops: readonly ShownStop[]) => stops,
+  })
+  @Permission('control:read')
+  controlStatesChanged(
+    @CurrentPrincipal() principal: Principal,
+    @Context() context: RequestContext,
+  ): Promise<AsyncIterableIterator<readonly ShownStop[]>> {
+    return this.watch.open(principal, context);
   }
 
   @Mutation(() => ControlStateModel, {

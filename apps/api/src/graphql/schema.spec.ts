@@ -15,6 +15,7 @@ import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SecretResolver } from '../secrets/secret.resolver.js';
 import { SignInResolver } from '../sign-in/sign-in.resolver.js';
+import { TenantKeyResolver } from '../tenant-keys/tenant-key.resolver.js';
 import { TenantResolver } from '../tenants/tenant.resolver.js';
 import { ToolResolver } from '../tools/tool.resolver.js';
 import { WorkspaceResolver } from '../workspaces/workspace.resolver.js';
@@ -31,6 +32,7 @@ const RESOLVERS = [
   RunResolver,
   SecretResolver,
   SignInResolver,
+  TenantKeyResolver,
   TenantResolver,
   ToolResolver,
   WorkspaceResolver,

@@ -14,7 +14,10 @@ export class TenantModel {
     description: 'provisioning, active, suspended, resuming, offboarding, erasing or offboarded.',
   })
   status!: string;
-  @Field(() => String, { description: 'open, paused, killed or frozen.' })
+  @Field(() => String, {
+    description:
+      'open, killed, paused, read_only or frozen: the strongest stop of the whole tenant. controlStates has all, also those of agents and tools.',
+  })
   controlState!: string;
   @Field(() => GraphQLISODateTime)
   createdAt!: Date;

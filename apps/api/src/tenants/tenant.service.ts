@@ -48,5 +48,5 @@ function tenantIdOf(text: string): TenantId | undefined {
   }
 }
 
-const ALL = `SELECT id, name, namespace, status, control_state AS "controlState", created_at AS "createdAt"
-  FROM tenants ORDER BY id LIMIT 1000`;
+const ALL = `SELECT id, name, namespace, status, shown_control_state(t) AS "controlState", created_at AS "createdAt"
+  FROM tenants t ORDER BY id LIMIT 1000`;
