@@ -69,16 +69,18 @@ async function expectCompleted(ids: readonly string[]): Promise<void> {
   }
 }
 
+async function helpdeskPort(): Promise<string> {
+  const processes = await processesOf(installation.dataDir);
+  const helpdesk = processes.find(({ command }) => command.includes('helpdesk.js'));
+  return /--port (\d+)/.exec(helpdesk?.command ?? '')?.[1] ?? '';
+}
+
 /** How many changes the helpdesk made for acme since it was started. */
 async function changes(): Promise<number> {
   const { keys } = JSON.parse(
     await readFile(join(installation.dataDir, 'demo', 'helpdesk.json'), 'utf8'),
   ) as { keys: Record<string, string> };
-  const helpdesk = (await processesOf(installation.dataDir)).find(({ command }) =>
-    command.includes('helpdesk.js'),
-  );
-  const port = /--port (\d+)/.exec(helpdesk?.command ?? '')?.[1];
-  const answer = await fetch(`http://127.0.0.1:${port}/effects`, {
+  const answer = await fetch(`http://127.0.0.1:${await helpdeskPort()}/effects`, {
     headers: { authorization: `Bearer ${keys['acme']}` },
   });
   return ((await answer.json()) as { effects: unknown[] }).effects.length;
@@ -145,6 +147,53 @@ it('Temporal hangs when runs are asked for: they are accepted at once, and done 
     for (const { pid } of server) signalOf(pid, 'SIGCONT');
   }
 }, 120_000);
+
+it('what waits for a person is still asked after the power went, and the answer given then is carried out once', async () => {
+  const keys = await demoApiKeys(installation);
+  const ask = <T>(key: string | undefined, query: string, variables: object = {}): Promise<T> =>
+    graphql<T>(installation, key ?? '', query, variables);
+  const started = await ask<{ startRun: Run }>(
+    keys['globex']?.operator,
+    'mutation ($input: StartRunInput!) { startRun(input: $input) { id state } }',
+    { input: { agentId: 'support-triage', idempotencyKey: 'waits', input: { ticketId: 'T-2001' } } },
+  );
+  const { id } = started.startRun;
+  const stateOf = async (): Promise<string> =>
+    (await ask<{ run: Run }>(keys['globex']?.operator, 'query ($id: ID!) { run(id: $id) { state } }', { id }))
+      .run.state;
+  const becomes = (state: string): Promise<void> =>
+    vi.waitFor(async () => expect(await stateOf()).toBe(state), { timeout: 60_000, interval: 100 });
+  const pending = async (): Promise<string | undefined> => {
+    const query = '{ approvals(state: pending) { nodes { id runId } } }';
+    const found = await ask<{ approvals: { nodes: { id: string; runId: string }[] } }>(
+      keys['globex']?.admin,
+      query,
+    );
+    return found.approvals.nodes.find(({ runId }) => runId === id)?.id;
+  };
+  await becomes('approval_required');
+  const approval = await pending();
+  // elsewhere the helpdesk would be another destination than the one that is asked about, and the question void
+  const port = await helpdeskPort();
+  await installation.powerCut();
+  installation = await startInstallation(installation, { BULKHEAD_HELPDESK_PORT: port });
+
+  expect(await pending()).toBe(approval);
+  await becomes('approval_required');
+  const approve = 'mutation ($id: ID!) { approve(id: $id) { state } }';
+  await ask(keys['globex']?.admin, approve, { id: approval });
+  await expect(ask(keys['globex']?.admin, approve, { id: approval })).rejects.toThrow('INVALID_STATE');
+  await becomes('completed');
+  const owner = new pg.Client({ ...(await ownerLogin(installation)), database: 'bulkhead' });
+  await owner.connect();
+  const { rows } = await owner.query(
+    `SELECT e.state, e.outcome, a.state AS approval, a.consumed_at IS NOT NULL AS used
+       FROM effects e JOIN approvals a ON a.tenant_id = e.tenant_id AND a.id = e.approval_id WHERE e.run_id = $1`,
+    [id],
+  );
+  await owner.end();
+  expect(rows).toEqual([{ state: 'closed', outcome: 'ok', approval: 'approved', used: true }]);
+}, 240_000);
 
 it('the power goes while 20 callers start 10 runs: after the next start each key has one run, and it ends', async () => {
   const keys = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((n) => `power-${n}`);

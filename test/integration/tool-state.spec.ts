@@ -48,6 +48,21 @@ describe('a tool that is not there, or wants to be left alone', () => {
     expect((await findTool(line.db('acme'), 'desk.read')).hold).toBeUndefined();
   });
 
+  it('the run shows that it is held back, and why, until its next call goes through', async () => {
+    const host = await line.newHost();
+    const run = await line.newRun('acme');
+    const shown = async (): Promise<unknown> =>
+      (await line.database.asOwner('SELECT state, reason FROM runs WHERE id = $1', [run.runId]))[0];
+    line.tool.raw = () => ({ status: 429, headers: { 'retry-after': '30' }, body: '' });
+    await host.call(run, 'desk.read', { id: 'x' });
+    line.tool.raw = undefined;
+    const answer = await host.call(run, 'desk.read', { id: 'y' });
+    const reason = 'reason' in answer ? answer.reason : undefined;
+    expect(await shown()).toEqual({ state: 'provider_unavailable', reason });
+    expect(await host.call(run, 'desk.update', { id: 'x' })).toMatchObject({ kind: 'ok' });
+    expect(await shown()).toEqual({ state: 'running', reason: null });
+  });
+
   it("neither another tool nor another tenant's same tool is held by it", async () => {
     const host = await line.newHost();
     line.tool.raw = () => ({ status: 429, headers: { 'retry-after': '30' }, body: '' });

@@ -57,12 +57,13 @@ export async function dataFolder(): Promise<string> {
   return mkdtemp(join(ROOT, '.data', 'e2e-'));
 }
 
-/** Starts everything, on the data of an earlier start or in a prepared folder, and waits until the demo is told. */
+/** Starts everything, on the data of an earlier start or in a prepared folder, and waits until the demo is told; `env` wins over free ports. */
 export async function startInstallation(
   earlier?: Pick<TestInstallation, 'dataDir'>,
+  env: Record<string, string> = {},
 ): Promise<TestInstallation> {
   const dataDir = earlier?.dataDir ?? (await dataFolder());
-  const { child, output, exit } = launch(['--data', dataDir]);
+  const { child, output, exit } = launch(['--data', dataDir], env);
   const ended = exit.then((code) => Promise.reject(new Error(`start ended with ${code}:\n${output()}`)));
   await Promise.race([printed(output, 'Ctrl-C stops everything.'), ended]);
   ended.catch(() => undefined); // later it ends because a test stops it
