@@ -287,6 +287,17 @@ describe('who may act', () => {
     expect(await host.call(run, 'desk.update', { id: 'T-1' })).toMatchObject({ kind: 'indeterminate' });
   });
 
+  it('attack: a host that was fenced while its request was under way closes nothing', async () => {
+    const answer = Promise.withResolvers<Json>();
+    line.tool.answer = () => answer.promise;
+    const call = host.call(run, 'desk.update', { id: 'T-1' }).catch((error: unknown) => error);
+    await until(() => line.tool.requests.length === 1);
+    await line.fence(host);
+    answer.resolve({ done: true });
+    expect(await call).toMatchObject({ code: 'HOST_FENCED' });
+    expect(await effectsOf(run.runId)).toMatchObject([{ state: 'open', outcome: null }]);
+  });
+
   it('a fenced host admits nothing, and a run that has ended gets no new effect', async () => {
     const done = await host.call(run, 'desk.read', { id: 'T-1' });
     await line.database.asOwner('UPDATE runs SET finished_at = now() WHERE id = $1', [run.runId]);

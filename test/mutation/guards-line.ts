@@ -127,8 +127,8 @@ const ADMISSION: readonly Guard[] = [
     at: { sql: 'settle' },
     find: "AND x.holder_host = p->>'host' AND x.holder_token = p->>'token'\n       AND NOT EXISTS (SELECT FROM hosts h WHERE h.id = p->>'host' AND h.fenced)",
     replace: '',
-    spec: 'integration:test/integration/reaper.spec.ts',
-    test: 'the reaper',
+    spec: 'integration:test/integration/line.spec.ts',
+    test: 'fenced while its request was under way',
   },
   {
     name: 'daily-limit',
