@@ -132,6 +132,23 @@ describe('tools over GraphQL', () => {
     expect(await codeOf(admin, DISABLE, { id: 'rooms.book', reason: '  ' })).toBe('BAD_USER_INPUT');
   });
 
+  it('a whole server is ordered by an admin only, listed, and seen by nobody else', async () => {
+    const IMPORT = `mutation ($server: JSON!) { importMcpTools(system: "notes", server: $server, reason: "notes") { id state } }`;
+    const LIST = '{ mcpImports { id system state changes } }';
+    const { data } = await api.ask(admin, IMPORT, { server: { url: 'https://notes.example/mcp' } });
+    expect(data).toMatchObject({ importMcpTools: { state: 'asked' } });
+    expect((await api.ask(admin, LIST)).data).toMatchObject({
+      mcpImports: [{ system: 'notes', state: 'asked', changes: null }],
+    });
+    expect(await codeOf(admin, IMPORT, { server: { command: 'sh' } })).toBe('BAD_USER_INPUT');
+    expect((await api.ask(await api.key(GLOBEX, 'admin'), LIST)).data).toEqual({ mcpImports: [] });
+    for (const role of ['operator', 'viewer'] as const) {
+      const key = await api.key(ACME, role);
+      expect(await codeOf(key, IMPORT, { server: { stdio: 'x' } })).toBe('FORBIDDEN');
+      expect(await codeOf(key, LIST, {})).toBe('FORBIDDEN');
+    }
+  });
+
   describe('what an agent may call', () => {
     const CALLABLE = `query ($agentId: ID!) { agentTools(agentId: $agentId) { allowed asks tool { id } } }`;
     const declare = (id: string, more: object = {}) =>

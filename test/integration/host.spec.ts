@@ -1,8 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { buildImportId } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
+import { newUlid } from '@bulkhead/runtime/ulid';
+import { listImports, listTools, orderImport } from '@bulkhead/tool-gateway/admin';
 import { makeDemoTenant } from '../support/demo-tenant.js';
 import { openHostWorld } from '../support/host-world.js';
 import type { HostWorld } from '../support/host-world.js';
@@ -120,4 +123,19 @@ it('the helpdesk’s key is in no log of any process, the killed ones included',
   for (const name of logs) {
     expect(await readFile(join(world.dataDir, name), 'utf8')).not.toContain(world.services.helpdeskKey);
   }
+});
+
+it('an MCP server’s whole offer is taken over by a host, over its own connections, and stays off', async () => {
+  const tenantId = await makeDemoTenant(world.door, world.keyRing, world.services, { like: 'acme' });
+  const db = world.door.tenant(tenantId);
+  const id = buildImportId(tenantId, newUlid(Date.now()));
+  const by = { actor: 'user:ann', reason: 'a graph' };
+  await orderImport(db, { id, system: 'graph', server: { stdio: 'memory' }, ...by });
+  await vi.waitFor(async () => expect((await listImports(db))[0]?.state).toBe('done'), {
+    timeout: 30_000,
+    interval: 200,
+  });
+  const tools = (await listTools(db)).filter((tool) => tool.id.startsWith('graph.'));
+  expect(tools.length).toBeGreaterThan(5);
+  expect(tools.every(({ enabled, effect }) => !enabled && effect === 'irreversible')).toBe(true);
 });

@@ -56,7 +56,7 @@ export async function approveOffer(
 }
 
 /** Arguments beyond the declared ones are not passed on; a dialect of the schema that we do not read is not claimed. */
-function closed(schema: object): Json {
+export function closed(schema: object): Json {
   const { $schema: _, ...rest } = schema as { readonly [name: string]: Json };
   return { ...rest, additionalProperties: false };
 }

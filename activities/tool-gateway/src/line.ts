@@ -3,6 +3,8 @@ import { createEgress } from './adapters/egress.js';
 import type { EgressOptions } from './adapters/egress.js';
 import { createHttpAdapter } from './adapters/http.js';
 import { createHttpTransport } from './adapters/http-transport.js';
+import { createMcpLister } from './adapters/mcp-list.js';
+import type { McpLister } from './adapters/mcp-list.js';
 import { createMcpAdapter } from './adapters/mcp.js';
 import { createMcpPool } from './adapters/mcp-pool.js';
 import type { McpPoolOptions } from './adapters/mcp-pool.js';
@@ -19,6 +21,8 @@ export type { EgressOptions } from './adapters/egress.js';
 export { createInFlight } from './in-flight.js';
 export type { CallInFlight, InFlight, StoppedCall } from './in-flight.js';
 export type { Matcher } from './match.js';
+export { carryOutImports } from './import-orders.js';
+export type { McpLister } from './adapters/mcp-list.js';
 export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
 
 /**
@@ -27,6 +31,8 @@ export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
  */
 export function createAdapters(options: { readonly mcp: McpPoolOptions; readonly egress: EgressOptions }): {
   readonly adapters: Adapters;
+  /** Lists what a server offers, on the same connections. */
+  readonly listMcp: McpLister;
   close(): Promise<void>;
 } {
   const egress = createEgress(options.egress);
@@ -38,6 +44,7 @@ export function createAdapters(options: { readonly mcp: McpPoolOptions; readonly
       mcp: createMcpAdapter(pool, egress),
       model: createModelAdapter(transport),
     },
+    listMcp: createMcpLister(pool, egress),
     async close() {
       transport.close();
       await pool.close();

@@ -44,7 +44,7 @@ export interface ChangedBy {
 const SETUP: ChangedBy = { actor: 'platform', reason: 'declared at setup' };
 
 /** Tools of one tenant at most: each is a compiled schema in the hosts' memory. */
-const TOOLS_MAX = 500;
+export const TOOLS_MAX = 500;
 
 /** The tool must be new (`register`), must be there (`update`), or may be either. */
 type Presence = 'absent' | 'present' | 'either';

@@ -17,7 +17,7 @@ import {
   createToolMatcher,
   createToolState,
 } from '@bulkhead/tool-gateway/line';
-import type { InFlight } from '@bulkhead/tool-gateway/line';
+import type { InFlight, McpLister } from '@bulkhead/tool-gateway/line';
 import { bindActivities } from './host/activities.js';
 import type { Line } from './host/activities.js';
 import type { Pulse } from './host/pulse.js';
@@ -37,6 +37,8 @@ export function composeHost(
   readonly activities: GovernedActivities;
   /** The calls that this host has under way. */
   readonly inFlight: InFlight;
+  /** Lists what an MCP server offers to a tenant. */
+  readonly listMcp: McpLister;
   readonly codecOf: (tenantId: TenantId) => PayloadCodec;
   close(): Promise<void>;
 } {
@@ -44,7 +46,7 @@ export function composeHost(
   const ulid = (): string => newUlid(Date.now());
   const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
   const broker = createSecretBroker({ door, keyRing, newUlid: ulid });
-  const { adapters, close } = createAdapters({
+  const { adapters, listMcp, close } = createAdapters({
     mcp: {
       servers: config.host.mcpServers,
       dataDir: config.host.dataDir,
@@ -70,6 +72,7 @@ export function composeHost(
     line,
     activities: bindActivities(line, hostId),
     inFlight,
+    listMcp,
     codecOf: (tenantId) => createTenantCodec(tenantId, keyRing),
     async close() {
       stop.abort();

@@ -18,6 +18,7 @@ import {
 } from '@bulkhead/runtime/worker';
 import { composeHost } from './compose-host.js';
 import { createFleet } from './host/fleet.js';
+import { createImportWatch } from './host/import-watch.js';
 import { createPulse } from './host/pulse.js';
 import { createStopWatch } from './host/stop-watch.js';
 import { superviseTenantWorker } from './host/tenant-worker.js';
@@ -82,7 +83,6 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     inFlight: line.inFlight,
     onError: (error) => log.error({ loop: 'stops', error }, 'cannot ask what was stopped, trying again'),
   });
-  const stopListening = await door.listen(CHANNELS.control, (tenant) => void stops.hint(tenant));
   const stopping = runLoop({
     name: 'stops',
     log,
@@ -122,6 +122,23 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
           }),
       }),
   });
+  const imports = createImportWatch({
+    door,
+    serving: fleet.serving,
+    list: line.listMcp,
+    onError: (tenantId, error) => log.error({ tenantId, error }, 'an import failed and is tried again'),
+  });
+  const stopListening = await door.listen(CHANNELS.control, (tenant) => {
+    void stops.hint(tenant);
+    void imports.hint(tenant);
+  });
+  const importing = runLoop({
+    name: 'imports',
+    log,
+    stop: stop.signal,
+    idleMs: 10_000,
+    step: idleAfter(imports.lookOnce),
+  });
   const watching = watchServer(server, { log, stop: stop.signal, fatal });
   const changed = createWakeup();
   const stopWatching = tokens.onChange(() => changed.notify());
@@ -138,7 +155,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     async stop() {
       stop.abort();
       stopWatching();
-      await Promise.all([adjusting, watching]);
+      await Promise.all([adjusting, watching, importing]);
       await fleet.stop();
       await closeFleetThreads();
       await line.close();

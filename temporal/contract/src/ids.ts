@@ -16,6 +16,7 @@ export type GrantId = Branded<'GrantId'>;
 export type InvitationId = Branded<'InvitationId'>;
 export type StopId = Branded<'StopId'>;
 export type RevocationId = Branded<'RevocationId'>;
+export type ImportId = Branded<'ImportId'>;
 /** Hex SHA-256 of an effect's identity (LINE: tenant, workflow, segment, tool, canonical arguments, n). */
 export type CallKey = Branded<'CallKey'>;
 /** A worker process, once fenced never returns. */
@@ -32,6 +33,7 @@ const KINDS = {
   invitation: 'invitation',
   stop: 'stop',
   revocation: 'revocation',
+  import: 'import',
 } as const;
 type Kind = keyof typeof KINDS;
 
@@ -86,6 +88,7 @@ export const buildStopId = (tenant: TenantId, ulid: string): StopId => build('st
 export const parseStopId = (text: unknown) => parse('stop', text);
 export const buildRevocationId = (tenant: TenantId, ulid: string): RevocationId =>
   build('revocation', tenant, ulid);
+export const buildImportId = (tenant: TenantId, ulid: string): ImportId => build('import', tenant, ulid);
 export const parseRevocationId = (text: unknown) => parse('revocation', text);
 
 /** The root run of a workflow id: children are `<parent>/<segment>.<k>`. undefined when it is not one of ours. */

@@ -48,23 +48,27 @@ export function pinOf({
  * @throws Error when the server does not list its tools within the bounds.
  */
 export async function offerOf(client: Client, name: string, signal: AbortSignal): Promise<ToolOffer> {
+  return asOffer((await listedTools(client, signal)).filter((tool) => tool.name === name));
+}
+
+/** Every tool that the server lists, at most 1,000. @throws Error when it lists more, or its list does not end. */
+export async function listedTools(client: Client, signal: AbortSignal): Promise<readonly ListedTool[]> {
   const found: ListedTool[] = [];
   let cursor: string | undefined;
-  let listed = 0;
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const answer = await client.listTools(cursor === undefined ? {} : { cursor }, { signal });
-    listed += answer.tools.length;
-    if (listed > TOOLS_MAX) throw new Error('the server lists too many tools');
-    found.push(...answer.tools.filter((tool) => tool.name === name));
+    found.push(...answer.tools);
+    if (found.length > TOOLS_MAX) throw new Error('the server lists too many tools');
     cursor = answer.nextCursor;
-    if (cursor === undefined) return asOffer(found);
+    if (cursor === undefined) return found;
   }
   throw new Error('the list of tools does not end');
 }
 
 const NONE: ToolOffer = { pin: null, description: '', inputSchema: {} };
 
-function asOffer(found: readonly ListedTool[]): ToolOffer {
+/** @param found what is listed under one name */
+export function asOffer(found: readonly ListedTool[]): ToolOffer {
   const [tool] = found;
   if (!tool || found.length > 1) return NONE;
   const { description = '', inputSchema } = tool;

@@ -55,12 +55,50 @@ async function overHttp(
   // to end the call itself.
   const flood = new AbortController();
   const invocation = { ...outer, signal: AbortSignal.any([outer.signal, flood.signal]) };
-  const { url, signal } = invocation;
+  const { url, signal, mayBegin, spec } = invocation;
   if (!url) return { kind: 'not_sent', refusal: 'denied', message: 'The server has no destination.' };
+  const { answerBytesMax } = spec;
+  const place = { url, signal, mayBegin, answerBytesMax, headers: credentialHeader(invocation) };
+  try {
+    // the call begins when its own connection stands
+    return await withHttpClient(egress, place, { begin, onFlood: () => flood.abort() }, (client) =>
+      call(client, invocation, () => true),
+    );
+  } catch (error) {
+    if (!flood.signal.aborted) throw error;
+    return progress.sent
+      ? failed(TOO_LARGE)
+      : { kind: 'not_sent', refusal: 'unreachable', message: TOO_LARGE };
+  }
+}
+
+/** Where a conversation goes, and what of ours goes with it. */
+interface HttpPlace {
+  readonly url: URL;
+  /** Beside the protocol's own: the credential, or nothing. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly answerBytesMax: number;
+  readonly signal: AbortSignal;
+  readonly mayBegin: () => boolean;
+}
+interface HttpHooks {
+  /** Asked right before the first byte of a call of a tool; false: it is not sent. */
+  readonly begin: () => boolean;
+  /** The server says more than it may. */
+  readonly onFlood: () => void;
+}
+
+/** One conversation with a streamable HTTP server: connected, used, told goodbye. */
+export async function withHttpClient<T>(
+  egress: Egress,
+  place: HttpPlace,
+  hooks: HttpHooks,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
   const client = new Client(CLIENT_INFO);
   const goodbyes: Promise<unknown>[] = [];
-  const transport = new StreamableHTTPClientTransport(url, {
-    fetch: boundedFetch(egress, invocation, begin, goodbyes, () => flood.abort()),
+  const transport = new StreamableHTTPClientTransport(place.url, {
+    fetch: boundedFetch(egress, place, hooks, goodbyes),
     reconnectionOptions: {
       maxRetries: 0,
       initialReconnectionDelay: 1_000,
@@ -70,14 +108,8 @@ async function overHttp(
   });
   try {
     // the SDK's class and its own interface differ under exactOptionalPropertyTypes (sessionId)
-    await client.connect(transport as Transport, { signal });
-    // the call begins when its own connection stands
-    return await call(client, invocation, () => true);
-  } catch (error) {
-    if (!flood.signal.aborted) throw error;
-    return progress.sent
-      ? failed(TOO_LARGE)
-      : { kind: 'not_sent', refusal: 'unreachable', message: TOO_LARGE };
+    await client.connect(transport as Transport, { signal: place.signal });
+    return await work(client);
   } finally {
     // a call that was cancelled is told to the server before the connection goes; a session that ended as well
     await Promise.allSettled(goodbyes);
@@ -93,18 +125,16 @@ async function overHttp(
  */
 function boundedFetch(
   egress: Egress,
-  invocation: Invocation<McpTool>,
-  begin: () => boolean,
+  { headers: ours, answerBytesMax, signal, mayBegin }: HttpPlace,
+  { begin, onFlood }: HttpHooks,
   goodbyes: Promise<unknown>[],
-  onFlood: () => void,
 ): FetchLike {
-  const { spec, signal, mayBegin } = invocation;
   const prepare = createGuardedFetch(egress, mayBegin);
   const send = createGuardedFetch(egress, begin);
   return async (input, init = {}) => {
     if (init.method === 'GET') return new Response(null, { status: 405 });
     const headers = new Headers(init.headers);
-    for (const [name, value] of Object.entries(credentialHeader(invocation))) headers.set(name, value);
+    for (const [name, value] of Object.entries(ours)) headers.set(name, value);
     const body = typeof init.body === 'string' ? init.body : '';
     const method = methodOf(body);
     const isCall = method === 'tools/call';
@@ -118,7 +148,7 @@ function boundedFetch(
     const response = await fetch(input, { ...init, headers, signal: AbortSignal.any(signals) });
     if (!response.body) return response;
     // JSON-RPC and event framing around the answer itself; a list of tools has a bound of its own
-    let left = isCall ? spec.answerBytesMax * 2 : LIST_BYTES_MAX;
+    let left = isCall ? answerBytesMax * 2 : LIST_BYTES_MAX;
     const bounded = response.body.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({
         transform(chunk, controller) {

@@ -79,3 +79,33 @@ export class AgentToolModel {
   })
   asks!: string;
 }
+
+@ObjectType('McpImport', {
+  description: 'An order to take over what an MCP server offers, and what came of it.',
+})
+export class McpImportModel {
+  @Field(() => ID)
+  id!: string;
+  @Field(() => String, { description: 'First part of the ids of its tools.' })
+  system!: string;
+  @Field(() => JsonScalar)
+  server!: Json;
+  @Field(() => String, { description: 'asked, taken, done, or failed: nothing was changed.' })
+  state!: string;
+  @Field(() => String)
+  actor!: string;
+  @Field(() => String)
+  reason!: string;
+  @Field(() => GraphQLISODateTime)
+  askedAt!: Date;
+  @Field(() => GraphQLISODateTime, { nullable: true })
+  endedAt?: Date | undefined;
+  @Field(() => String, { nullable: true, description: 'Why it failed.' })
+  message?: string | undefined;
+  @Field(() => JsonScalar, {
+    nullable: true,
+    description:
+      'By tool: name, toolId, change (new, same, changed, gone or left_out), message; of a changed one before and after.',
+  })
+  changes?: Json | undefined;
+}

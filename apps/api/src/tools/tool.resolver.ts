@@ -2,7 +2,7 @@ import { Inject } from '@nestjs/common';
 import { Args, ID, Mutation, Parent, Query, ResolveField, Resolver } from '@nestjs/graphql';
 import { z } from 'zod';
 import type { Json } from '@bulkhead/contract';
-import type { ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
+import type { McpImport, ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal } from '../auth/principal.js';
@@ -11,7 +11,7 @@ import { JsonScalar } from '../graphql/json.scalar.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
 import { RequestReason } from '../run-control/run-control.input.js';
 import { PinInput, SpecInput } from './tool.input.js';
-import { AgentToolModel, ToolModel, ToolVersionModel } from './tool.model.js';
+import { AgentToolModel, McpImportModel, ToolModel, ToolVersionModel } from './tool.model.js';
 import { ToolService } from './tool.service.js';
 
 const Id = () => Args('id', { type: () => ID }, new SchemaPipe('id', z.string()));
@@ -49,6 +49,36 @@ export class ToolResolver {
     @Args('agentId', { type: () => ID }, new SchemaPipe('agentId', z.string().max(200))) agentId: string,
   ): Promise<readonly AgentToolModel[]> {
     return this.service.callable(principal, agentId);
+  }
+
+  @Query(() => [McpImportModel], { complexity: READ, description: 'Newest first, at most 50.' })
+  @Permission('tool:import')
+  mcpImports(@CurrentPrincipal() principal: Principal): Promise<readonly McpImport[]> {
+    return this.service.imports(principal.tenantId);
+  }
+
+  @Mutation(() => McpImportModel, {
+    description:
+      'Has a host list what an MCP server offers. What is new becomes a tool that is off, irreversible, never repeated and pinned; what is here and offered otherwise is switched off; nothing is ever switched on.',
+  })
+  @Permission('tool:import')
+  importMcpTools(
+    @CurrentPrincipal() principal: Principal,
+    @Args(
+      'system',
+      { type: () => String, description: 'First part of the ids of its tools.' },
+      new SchemaPipe('system', z.string().max(60)),
+    )
+    system: string,
+    @Args(
+      'server',
+      { type: () => JsonScalar, description: '{ url } or { stdio }, as in the declaration of an MCP tool.' },
+      new SchemaPipe('server', SpecInput),
+    )
+    server: Json,
+    @Reason() reason: string,
+  ): Promise<McpImport> {
+    return this.service.orderImport(principal, { system, server, reason });
   }
 
   @Mutation(() => ToolModel, {

@@ -1,15 +1,19 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { buildImportId } from '@bulkhead/contract';
 import type { Json, TenantId } from '@bulkhead/contract';
+import { newUlid } from '@bulkhead/runtime/ulid';
 import { policyReach } from '@bulkhead/policy/admin';
 import {
   approveOffer,
+  listImports,
+  orderImport,
   describeTool,
   findTool,
   putTool,
   setToolEnabled,
   toolHistory,
 } from '@bulkhead/tool-gateway/admin';
-import type { ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
+import type { McpImport, ToolInfo as ToolInfoView, ToolVersionInfo } from '@bulkhead/tool-gateway/admin';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
@@ -42,6 +46,19 @@ export class ToolService {
     return tools
       .map((tool) => ({ tool, ...reach({ ...describeTool(tool.id, tool.spec), agent, workspace }) }))
       .filter(({ allowed }) => allowed !== 'never');
+  }
+
+  imports(tenantId: TenantId): Promise<readonly McpImport[]> {
+    return listImports(this.deps.door.tenant(tenantId));
+  }
+
+  /** @throws BulkheadError BAD_INPUT, INVALID_STATE */
+  orderImport(
+    { tenantId, actor }: Principal,
+    order: { readonly system: string; readonly server: Json; readonly reason: string },
+  ): Promise<McpImport> {
+    const id = buildImportId(tenantId, newUlid(Date.now()));
+    return orderImport(this.deps.door.tenant(tenantId), { ...order, id, actor });
   }
 
   history(tenantId: TenantId, id: string): Promise<readonly ToolVersionInfo[]> {

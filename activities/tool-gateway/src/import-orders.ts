@@ -1,0 +1,160 @@
+import { BulkheadError, CHANNELS, toolId as asToolId } from '@bulkhead/contract';
+import type { ImportId, Json } from '@bulkhead/contract';
+import { McpToolSpec } from '@bulkhead/contract/schemas';
+import type { McpTool } from '@bulkhead/contract/schemas';
+import type { TenantDb } from '@bulkhead/prisma/tenant';
+import type { McpLister } from './adapters/mcp-list.js';
+import { importListed } from './import.js';
+import type { ImportChange } from './import.js';
+import { record } from './registry.js';
+import { badSpec } from './spec-check.js';
+
+/** An order to take over what an MCP server offers, and what came of it. */
+export interface McpImport {
+  readonly id: string;
+  readonly system: string;
+  readonly server: Json;
+  /** asked: no host has taken it yet. taken. done. failed: nothing was changed. */
+  readonly state: string;
+  readonly actor: string;
+  readonly reason: string;
+  readonly askedAt: Date;
+  readonly endedAt: Date | undefined;
+  readonly message: string | undefined;
+  readonly changes: readonly ImportChange[] | undefined;
+}
+
+/** Orders of a tenant that may wait at once, and how long one waits for a host. */
+const WAITING_MAX = 5;
+const WAIT_MS = 300_000;
+/** Longer than a server may take to list: a host that died with an order is not waited for. */
+const TAKEN_MS = 60_000;
+
+/**
+ * Orders an import. A host carries it out within seconds.
+ * @throws BulkheadError BAD_INPUT with the field; INVALID_STATE when too many orders wait.
+ */
+export async function orderImport(
+  db: TenantDb,
+  order: {
+    readonly id: ImportId;
+    readonly system: string;
+    readonly server: Json;
+    readonly actor: string;
+    readonly reason: string;
+  },
+): Promise<McpImport> {
+  const { tenantId } = db;
+  const { id, system, actor, reason } = order;
+  const server = checkedServer(order.server);
+  if (system.includes('.') || !isToolId(`${system}.x`))
+    throw badSpec('system', 'is the first part of the ids of tools: a-z, 0-9, - and _');
+  const row = await db.run(async (tx) => {
+    const waiting = { state: 'asked', askedAt: { gt: new Date(Date.now() - WAIT_MS) } };
+    if ((await tx.mcpImport.count({ where: waiting })) >= WAITING_MAX) {
+      throw new BulkheadError('INVALID_STATE', { publicMessage: `${WAITING_MAX} imports wait already.` });
+    }
+    const made = await tx.mcpImport.create({ data: { tenantId, id, system, server, actor, reason } });
+    await record(tx, tenantId, { change: 'mcp_import_ordered', import: id, system, by: actor, reason });
+    await tx.$executeRaw`SELECT pg_notify(${CHANNELS.control}, ${tenantId})`;
+    return made;
+  });
+  return view(row);
+}
+
+/** Newest first, at most 50. */
+export async function listImports(db: TenantDb): Promise<readonly McpImport[]> {
+  const rows = await db.run((tx) => tx.mcpImport.findMany({ orderBy: { askedAt: 'desc' }, take: 50 }));
+  return rows.map(view);
+}
+
+/** Carries out the orders of one tenant that wait for a host. @throws BulkheadError DATABASE_UNAVAILABLE */
+export async function carryOutImports(db: TenantDb, list: McpLister): Promise<void> {
+  for (let order = await take(db); order; order = await take(db)) {
+    const { id, system, actor, reason } = order;
+    const end = (data: { state: string; message?: string; changes?: object }): Promise<unknown> =>
+      db.run((tx) =>
+        tx.mcpImport.updateMany({ where: { id, state: 'taken' }, data: { ...data, endedAt: new Date() } }),
+      );
+    const server = checkedServer(order.server as Json);
+    const listed = await list(db.tenantId, server).catch(() => undefined); // whatever it says of itself, nobody has approved it
+    if (!listed) {
+      await end({
+        state: 'failed',
+        message: 'The server could not be reached, or does not list its tools as it should.',
+      });
+      continue;
+    }
+    const changes = await importListed(db, { system, server }, listed, { actor, reason });
+    await end({ state: 'done', changes: changes as unknown as object });
+  }
+}
+
+interface Taken {
+  readonly id: string;
+  readonly system: string;
+  readonly server: unknown;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+/** One order, for this host alone; one whose host did not come back is taken again. */
+async function take(db: TenantDb): Promise<Taken | undefined> {
+  const rows = await db.run(
+    (tx) => tx.$queryRaw<Taken[]>`
+      UPDATE mcp_imports SET state = 'taken', taken_at = now()
+       WHERE tenant_id = ${db.tenantId} AND id = (
+         SELECT id FROM mcp_imports WHERE tenant_id = ${db.tenantId}
+            AND (state = 'asked' AND asked_at > now() - make_interval(secs => ${WAIT_MS / 1000}::float8)
+              OR state = 'taken' AND taken_at < now() - make_interval(secs => ${TAKEN_MS / 1000}::float8))
+          ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+      RETURNING id, system, server, actor, reason`,
+  );
+  return rows[0];
+}
+
+function checkedServer(server: Json): McpTool['server'] {
+  const parsed = McpToolSpec.shape.server.safeParse(server);
+  if (!parsed.success) throw badSpec('server', 'give { "url": ... } or { "stdio": ... }');
+  return parsed.data;
+}
+
+function isToolId(text: string): boolean {
+  try {
+    return asToolId(text) === text;
+  } catch {
+    return false;
+  }
+}
+
+function view({
+  id,
+  system,
+  server,
+  state,
+  actor,
+  reason,
+  askedAt,
+  endedAt,
+  message,
+  changes,
+}: Omit<McpImport, 'server' | 'endedAt' | 'message' | 'changes'> & {
+  readonly server: unknown;
+  readonly endedAt: Date | null;
+  readonly message: string | null;
+  readonly changes: unknown;
+}): McpImport {
+  const expired = state === 'asked' && Date.now() - askedAt.getTime() > WAIT_MS;
+  return {
+    id,
+    system,
+    server: server as Json,
+    state: expired ? 'failed' : state,
+    actor,
+    reason,
+    askedAt,
+    endedAt: endedAt ?? undefined,
+    message: expired ? 'No host took it in time.' : (message ?? undefined),
+    changes: (changes as readonly ImportChange[] | null) ?? undefined,
+  };
+}
