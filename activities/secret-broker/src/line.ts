@@ -63,11 +63,10 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
   const nowMs = deps.nowMs ?? (() => performance.now());
   const cache = new TenantCache<StoredSecret>({ max: CACHE_MAX, freshMs: CACHE_MS, nowMs });
 
-  const read = async (tenantId: TenantId, secret: AdmittedSecret): Promise<StoredSecret> => {
-    const { name, version, rules } = secret;
-    // with the number of its rules: hosts that were taken from it must not be remembered
-    const known = cache.get(tenantId, [name, version, rules]);
-    if (known?.fresh) return known.value;
+  const read = async (
+    tenantId: TenantId,
+    { name, version, rules }: AdmittedSecret,
+  ): Promise<StoredSecret> => {
     cache.delete(tenantId, [name, version, rules]);
     const stored = await deps.door.tenant(tenantId).run((tx) => storedSecret(tx, tenantId, name, version));
     cache.set(tenantId, [name, version, rules], stored);
@@ -84,14 +83,16 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
     async lease(admission) {
       if (!admission.secret) return undefined;
       const { tenantId } = admission;
-      const { name, version } = admission.secret;
-      const stored = await read(tenantId, admission.secret);
+      const { name, version, rules } = admission.secret;
+      // with the number of its rules: hosts that were taken from it must not be remembered
+      const known = cache.get(tenantId, [name, version, rules]);
+      const stored = known?.fresh ? known.value : await read(tenantId, admission.secret);
       try {
         const value = await openSecret(deps.keyRing, { tenantId, name, version }, stored);
         return new Lease(value, stored.boundHosts);
       } catch (error) {
         // a row that is put right again must not stay what was remembered of it
-        cache.delete(tenantId, [name, version]);
+        cache.delete(tenantId, [name, version, rules]);
         throw error;
       }
     },

@@ -33,7 +33,7 @@ function file(content: unknown): string {
 it('a whole host configuration is read', () => {
   expect(loadHostConfig(file(HOST))).toMatchObject({
     ...HOST,
-    host: { ...HOST.host, maxCachedWorkflows: 50 },
+    host: { ...HOST.host, maxCachedWorkflows: 100 },
   });
 });
 

@@ -82,7 +82,7 @@ export const ApiConfigSchema = z.strictObject({
     /** Seconds in which a request is answered, or told that it was not. */
     requestSeconds: z.int().min(1).max(300).default(10),
     /** Subscriptions, and websockets, that may be open at once. */
-    subscriptionsPerTenant: z.int().min(1).max(10_000).default(200),
+    subscriptionsPerTenant: z.int().min(1).max(10_000).default(100),
     subscriptionsPerCaller: z.int().min(1).max(10_000).default(50),
     decodesPerMinute: z.int().min(1).max(1_000_000).default(300),
     publicUrl: z.url({ protocol: /^https?$/ }),
@@ -107,8 +107,8 @@ export const HostConfigSchema = z.strictObject({
     mcpServers: z.record(z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), McpServer),
     /** Private places that tools may reach, `host:port` or a network; the host refuses to start with others. */
     egress: z.strictObject({ allow: EgressSchema }).default({ allow: [] }),
-    /** Workflows kept in memory per tenant; 0 replays the whole history at each step. */
-    maxCachedWorkflows: z.int().min(0).max(10_000).default(50),
+    /** Workflows kept in memory per tenant; with more at work at once, each step of a run replays its history (as 0 always does). */
+    maxCachedWorkflows: z.int().min(0).max(10_000).default(100),
   }),
   log: Log,
 });
