@@ -59,7 +59,7 @@ const worker = await Worker.create({
   activities: { bareCall },
   workflowThreadPoolSize: 2,
   reuseV8Context: true,
-  maxCachedWorkflows: 50,
+  maxCachedWorkflows: 100,
   workflowTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
   activityTaskPollerBehavior: { type: 'autoscaling', minimum: 1, initial: 1, maximum: 8 },
   maxConcurrentWorkflowTaskExecutions: 16,
