@@ -72,6 +72,45 @@ describe('npm run operator', () => {
     expect(code(await api.ask(operatorKey, ME))).toBe('UNAUTHENTICATED');
   });
 
+  it('journals who was made and ended and by whom, and no role of a process can change that', async () => {
+    const [{ operator }] = JSON.parse((await run('key', '--name', 'noted', '--json')).stdout) as [
+      { operator: string },
+    ];
+    await run('revoke', operator);
+    // whoever writes the row without the command is noted too
+    await api.deps.control.query(
+      "INSERT INTO platform_operators (id, hash, name, created_by) VALUES ('AAAAAAAA', '\\x01', 'by hand', 'nobody')",
+      [],
+    );
+    const journal = async (): Promise<Record<string, unknown>[]> =>
+      JSON.parse((await run('journal', '--json')).stdout) as Record<string, unknown>[];
+    const by = expect.stringMatching(/^command:\w+$/);
+    expect((await journal()).slice(-3)).toMatchObject([
+      { change: 'operator_created', operator, name: 'noted', by, intact: true },
+      { change: 'operator_revoked', operator, by, intact: true },
+      { change: 'operator_created', operator: 'AAAAAAAA', by: 'nobody', intact: true },
+    ]);
+    expect((await run('journal')).stdout).not.toContain('intact false');
+    for (const change of [
+      "UPDATE platform_journal SET body = '{}'",
+      'DELETE FROM platform_journal',
+      'TRUNCATE platform_journal',
+      "INSERT INTO platform_journal (seq, body, prev_hash, hash) VALUES (99, '{}', '', '')",
+    ])
+      await expect(api.deps.control.query(change, [])).rejects.toMatchObject({ code: '42501' });
+    await api.database.asOwner(
+      `UPDATE platform_journal SET body = body || '{"by": "x"}' WHERE body->>'operator' = $1 AND body->>'change' = 'operator_created'`,
+      [operator],
+    );
+    expect((await journal()).slice(-3)).toMatchObject([
+      { intact: false },
+      { intact: true },
+      { intact: true },
+    ]);
+    await api.database.asOwner("DELETE FROM platform_journal WHERE body->>'change' = 'operator_revoked'");
+    expect((await journal()).at(-1)).toMatchObject({ operator: 'AAAAAAAA', intact: false });
+  });
+
   it.each([
     [['key'], 'give --name; see --help'],
     [['key', '--name', 'x', '--days', '0'], '--days must be 1 to 3650'],

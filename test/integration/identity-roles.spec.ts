@@ -46,7 +46,7 @@ describe('who may act', () => {
   it('an operator is refused from the next request on: revoked, expired, forged, or a name of a person', async () => {
     const { key, id } = await operatorKey();
     expect(code(await api.ask(key, ME))).toBeUndefined();
-    await revokeOperator(api.deps.control, id);
+    await revokeOperator(api.deps.control, id, 'test');
     const refused = await api.ask(key, ME);
     expect(code(refused)).toBe('UNAUTHENTICATED');
     const expired = await operatorKey(new Date(Date.now() - 1_000));
@@ -89,7 +89,7 @@ describe('who may act', () => {
       key.slice(4, 12),
     ]);
     await expect.poll(() => heard).toEqual(['acme']);
-    await revokeOperator(api.deps.control, (await operatorKey()).id);
+    await revokeOperator(api.deps.control, (await operatorKey()).id, 'test');
     await expect.poll(() => heard).toEqual(['acme', '']);
     await api.database.asOwner("UPDATE tenants SET status = 'suspended' WHERE id = 'globex'");
     await expect.poll(() => heard).toEqual(['acme', '', 'globex']);

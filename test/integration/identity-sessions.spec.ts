@@ -74,7 +74,7 @@ describe('a browser session', () => {
     const link = field<{ url: string }>(await api.ask(operator.key, LINK), 'createSignInLink').url;
     const open = (): Promise<number> => signIn(api.url, link).then((answer) => answer.status);
     expect((await Promise.all([open(), open(), open()])).toSorted((a, b) => a - b)).toEqual([303, 401, 401]);
-    await revokeOperator(api.deps.control, operator.id);
+    await revokeOperator(api.deps.control, operator.id, 'test');
     expect(await viewer()).toBeUndefined();
   });
 });

@@ -48,7 +48,12 @@ export const run: Proof = async ({ size, progress }) => {
     };
     const warmed = await many(WARM[size], one, performance.now() + half);
     const before = rss();
-    const sent = await many(BODIES[size], one, performance.now() + half);
+    const deadline = performance.now() + half;
+    let sent = 0;
+    while (sent < BODIES[size] && performance.now() < deadline) {
+      sent += await many(Math.min(10_000, BODIES[size] - sent), one, deadline);
+      progress(`${warmed + sent} sent, ${(rss() / 2 ** 20).toFixed(0)} MiB`);
+    }
     const growth = rss() / before - 1;
     const n = warmed + sent;
     progress(`seed ${random.seed}; ${[...codes].map(([code, count]) => `${code} ${count}`).join(', ')}`);
@@ -112,11 +117,15 @@ async function expectAlive(api: TestApi): Promise<void> {
   if (!data) throw new Error('the API answers no more');
 }
 
-/** Bytes in use after what is garbage was collected. */
+/**
+ * Bytes in use after what is garbage was collected and given back. An ordinary collection keeps the pages that it emptied,
+ * and over tens of thousands of requests the heap's free pages are touched one after the other: the process seems to
+ * grow by 3 MiB per 1,000 requests while what is alive stays the same.
+ */
 function rss(): number {
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
-  collect();
+  const collect = runInNewContext('gc') as (options: object) => void;
+  for (let time = 0; time < 2; time += 1)
+    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   return process.memoryUsage.rss();
 }

@@ -11,6 +11,7 @@ export const TENANTLESS = [
   'hosts',
   'platform_control',
   'platform_operators',
+  'platform_journal',
   'operator_sessions',
   '_prisma_migrations',
 ];

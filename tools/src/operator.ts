@@ -4,13 +4,20 @@ import { BulkheadError } from '@bulkhead/contract';
 import { openControlDoor } from '@bulkhead/prisma/control';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import { loadApiConfig } from '@bulkhead/runtime/config';
-import { createOperator, createOperatorKey, listOperators, revokeOperator } from '@bulkhead/tenancy/control';
+import {
+  createOperator,
+  createOperatorKey,
+  listOperatorRecords,
+  listOperators,
+  revokeOperator,
+} from '@bulkhead/tenancy/control';
 import { configFileOf } from './config-files.js';
 
 const HELP = `npm run operator -- key --name NAME [--days N]    makes an operator of the platform and prints the key, this once
 npm run operator -- person --issuer URL --subject SUBJECT --name NAME
 npm run operator -- list
 npm run operator -- revoke ID
+npm run operator -- journal    who made and ended operators; intact false: a record was changed or removed
 
 Operators of the platform are members of no tenant: they see the list of tenants and what the lifecycle of a tenant
 needs, and no tenant's work. A new installation has none.
@@ -71,8 +78,10 @@ async function answer(
     }
     case 'list':
       return (await listOperators(db)).map((operator) => ({ ...operator }));
+    case 'journal':
+      return (await listOperatorRecords(db)).map((record) => ({ ...record }));
     case 'revoke':
-      await revokeOperator(db, need(id, 'the id of the operator'));
+      await revokeOperator(db, need(id, 'the id of the operator'), typist());
       return [{ operator: id, revoked: true }];
     default:
       throw new Misuse(`unknown command ${command}; see --help`);

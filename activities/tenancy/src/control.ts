@@ -1,5 +1,11 @@
-export { createOperator, createOperatorKey, listOperators, revokeOperator } from './control/operators.js';
-export type { Operator } from './control/operators.js';
+export {
+  createOperator,
+  createOperatorKey,
+  listOperatorRecords,
+  listOperators,
+  revokeOperator,
+} from './control/operators.js';
+export type { Operator, OperatorRecord } from './control/operators.js';
 export { destroyTenantKeys } from './control/tenant-keys.js';
 export { createTokenKeys, orderTokenKeys, revokeTokenKeys, tokenKeysInUse } from './control/token-keys.js';
 export type { KeyOwner, LiveKey, TokenKeyPorts } from './control/token-keys.js';

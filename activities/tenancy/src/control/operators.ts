@@ -62,10 +62,10 @@ export async function createOperator(
 }
 
 /** Ends an operator; refused from the next request on. @throws BulkheadError NOT_FOUND when there is no such one. */
-export async function revokeOperator(db: Db, id: string): Promise<void> {
+export async function revokeOperator(db: Db, id: string, revokedBy: string): Promise<void> {
   const ended = await db.query(
-    'UPDATE platform_operators SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id',
-    [id],
+    'UPDATE platform_operators SET revoked_at = now(), revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id',
+    [id, revokedBy],
   );
   if (ended.length === 0) throw new BulkheadError('NOT_FOUND', { field: 'id' });
 }
@@ -77,4 +77,29 @@ export async function listOperators(db: Db): Promise<Operator[]> {
             created_at AS "createdAt", expires_at AS "expiresAt", revoked_at AS "revokedAt", last_used_at AS "lastUsedAt"
        FROM platform_operators ORDER BY created_at, id`,
   );
+}
+
+/** Who made or ended an operator, and when. */
+export interface OperatorRecord {
+  readonly seq: number;
+  readonly at: Date;
+  readonly change: string;
+  readonly operator: string;
+  readonly name: string;
+  readonly by: string;
+  /** Whether its hash is right and continues the record before; a record that is missing breaks the next one. */
+  readonly intact: boolean;
+}
+
+/** The database writes a record with each change of an operator, oldest first; at most the last 1,000. */
+export async function listOperatorRecords(db: Db): Promise<OperatorRecord[]> {
+  const rows = await db.query<OperatorRecord & Record<string, unknown>>(
+    `SELECT * FROM (
+       SELECT seq::int, at, body->>'change' AS change, body->>'operator' AS operator, body->>'name' AS name, body->>'by' AS by,
+              hash = platform_record_hash(prev_hash, seq, at, body)
+                AND prev_hash = coalesce(lag(hash) OVER (ORDER BY seq), CASE WHEN seq = 1 THEN '\\x00'::bytea END) IS TRUE AS intact
+         FROM platform_journal) records
+      ORDER BY seq DESC LIMIT 1000`,
+  );
+  return rows.toReversed();
 }
