@@ -6,7 +6,7 @@ import { requestRun } from '@bulkhead/runs/admin';
 import type { RunAction } from '@bulkhead/runs/admin';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { revokeSecrets, storeSecret } from '@bulkhead/secret-broker/admin';
-import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
+import { putTool, setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 
@@ -289,5 +289,28 @@ describe('approvals', () => {
       [run.runId],
     );
     expect(await host.call(run, 'desk.update', { id: 'T-3' })).toMatchObject({ kind: 'approval_expired' });
+  });
+
+  it('attack: a call is approved, and its tool is pointed elsewhere before it is made', async () => {
+    const declare = (path: string): Promise<unknown> =>
+      putTool(line.db('acme'), 'open.move', {
+        adapter: 'http',
+        description: 'x',
+        inputSchema: { type: 'object', properties: {}, additionalProperties: false },
+        url: `${line.tool.url}/${path}`,
+        method: 'POST',
+        effect: 'irreversible',
+        idempotency: 'none',
+      });
+    await declare('here');
+    await line.publish('acme', [{ ...ASK, tools: ['open.move'] } as Json]);
+    const first = await host.call(run, 'open.move', {});
+    if (first.kind !== 'approval_required') throw new Error(`it was answered ${first.kind}`);
+    await decide(first.approvalId);
+    await declare('there');
+    const second = await host.call(run, 'open.move', {});
+    expect(second).toMatchObject({ kind: 'approval_required' });
+    expect(second).not.toMatchObject({ approvalId: first.approvalId });
+    expect(line.tool.requests).toEqual([]);
   });
 });

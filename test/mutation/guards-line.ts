@@ -259,7 +259,7 @@ const POLICY: readonly Guard[] = [
     find: "AND x.digest = decode(p->>'digest', 'hex')\n",
     replace: '\n',
     spec: 'integration:test/integration/grants-and-approvals.spec.ts',
-    test: 'shows exactly the arguments',
+    test: 'its tool is pointed elsewhere before it is made',
   },
   {
     name: 'approval-under-this-decision',
