@@ -342,7 +342,7 @@ const WORLD: readonly Guard[] = [
     find: "ownConnection: spec.idempotency === 'none',",
     replace: 'ownConnection: false,',
     spec: 'unit:activities/tool-gateway/src/adapters/http.spec.ts',
-    test: 'a keep-alive connection that the server closes',
+    test: 'three calls of a tool with idempotency none',
   },
 ];
 

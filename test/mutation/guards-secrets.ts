@@ -14,8 +14,8 @@ export const SECRET_GUARDS: readonly Guard[] = [
     at: { sql: 'refuse_stale' },
     find: " AND (gr.access = 'mutate' OR p->>'access' = 'read')",
     replace: '',
-    spec: 'integration:test/isolation/proofs.spec.ts',
-    test: 'ISO-10',
+    spec: 'integration:test/integration/grants-and-approvals.spec.ts',
+    test: 'a read grant for a change',
   },
   {
     name: 'grant-of-the-current-version',
@@ -30,8 +30,8 @@ export const SECRET_GUARDS: readonly Guard[] = [
     at: { sql: 'refuse_stale' },
     find: "         AND (s.tools IS NULL OR p->>'toolId' = ANY (s.tools))\n",
     replace: '',
-    spec: 'integration:test/isolation/proofs.spec.ts',
-    test: 'ISO-10',
+    spec: 'integration:test/integration/secrets.spec.ts',
+    test: 'that is narrowed ends what was granted',
   },
   {
     name: 'secret-agents-at-grant',

@@ -268,6 +268,20 @@ describe('how a request can end', () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   });
+
+  it.each([
+    ['none', 3],
+    ['natural', 1],
+  ])('three calls of a tool with idempotency %s take %i connections', async (idempotency, expected) => {
+    let connections = 0;
+    const server = createServer((_, response) => response.end('1'));
+    server.on('connection', () => (connections += 1));
+    const port = await listen(server);
+    for (let i = 0; i < 3; i += 1) {
+      expect(await adapter(call(port, { tool: { idempotency } }))).toMatchObject({ outcome: 'ok' });
+    }
+    expect(connections).toBe(expected);
+  });
 });
 
 describe('attacks on the destination', () => {
