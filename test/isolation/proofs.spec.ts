@@ -24,6 +24,7 @@ import { run as iso4 } from '../proofs/iso-4.js';
 import { run as iso5 } from '../proofs/iso-5.js';
 import { run as iso6 } from '../proofs/iso-6.js';
 import { run as iso7 } from '../proofs/iso-7.js';
+import { run as ks3 } from '../proofs/ks-3.js';
 import { run as ks5 } from '../proofs/ks-5.js';
 import { run as sec3 } from '../proofs/sec-3.js';
 import { run as sec6 } from '../proofs/sec-6.js';
@@ -43,6 +44,7 @@ const CHEAP: Record<string, Proof> = {
   'ISO-13': iso13,
   'SEC-3': sec3,
   'SEC-6': sec6,
+  'KS-3': ks3,
   'SEC-7': sec7,
   'FC-4': fc4,
   'FC-7': fc7,
