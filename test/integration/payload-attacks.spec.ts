@@ -65,10 +65,20 @@ function impostor(): Pick<PayloadCodec, 'encode'> {
   };
 }
 
+/** Whoever sees a sealed payload can change what stands beside it. */
+const namingNoKey = (): Pick<PayloadCodec, 'encode'> => ({
+  encode: async (payloads) =>
+    (await world.codec.encode(payloads)).map((payload) => ({
+      ...payload,
+      metadata: { ...payload.metadata, 'key-id': Buffer.from('a\0b') },
+    })),
+});
+
 /** What is no payload of the tenant's. */
 const FOREIGN: [string, () => Pick<PayloadCodec, 'encode'>][] = [
   ['readable', () => PLAIN],
   ['sealed with another key', impostor],
+  ['sealed with a key whose name no column can hold', namingNoKey],
 ];
 const PAYLOAD_REFUSED = { code: 'PAYLOAD_REFUSED', differs: ['payload'] };
 const failedTasks = async (runId: RunId): Promise<number> => {

@@ -18,6 +18,7 @@ export function createTestKeys(): TestKeys {
   const keyRing: KeyRing = createKeyRing({
     masterKeyPath: inject('servers').keys.master,
     loadTenantKey: async (tenantId, keyId) => {
+      if (keyId?.includes('\0')) throw new TypeError('no column can hold U+0000'); // as the database does
       const row = wrappedKeyOf(tenantId);
       return keyId === undefined || keyId === row.keyId ? row : undefined;
     },

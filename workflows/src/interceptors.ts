@@ -42,6 +42,11 @@ export const interceptors: WorkflowInterceptorsFactory = (): WorkflowInterceptor
           if (isPayloadRefused(input.headers)) return report('signal', 'PAYLOAD_REFUSED', ['payload']);
           return next(input);
         },
+        // changes nothing, so it needs no envelope and leaves no record
+        async handleQuery(input, next) {
+          if (isPayloadRefused(input.headers)) throw payloadRefused();
+          return next(input);
+        },
         validateUpdate(input, next) {
           checkSame(input.headers, own);
           next(input);
@@ -106,6 +111,9 @@ function checkSame(headers: Headers, own: string): void {
 
 /** The host took the arguments out: the tenant's key did not seal them. */
 const isPayloadRefused = (headers: Headers): boolean => Object.hasOwn(headers, REFUSED_PAYLOAD_HEADER);
+
+const payloadRefused = (): ApplicationFailure =>
+  ApplicationFailure.nonRetryable(FAILURES.PAYLOAD_REFUSED.publicMessage, 'PAYLOAD_REFUSED');
 
 const codeOf = (differs: readonly EnvelopeDifference[]): FailureCode =>
   differs.includes('envelope') || differs.includes('form') || differs.includes('signature')

@@ -115,6 +115,18 @@ describe('the codec of a tenant', () => {
     expect(await acme.decode([payload])).toHaveLength(1);
   });
 
+  it('attack: a key id that is none of ours is refused before the database is asked: it could not hold the text', async () => {
+    const payload = await sealOne('x');
+    const asking = createTenantCodec(ACME, {
+      ...keyRing,
+      openParts: () => Promise.reject(new TypeError('invalid byte sequence for encoding "UTF8": 0x00')),
+    });
+    const bad = ['a\0b', '', '\ud83d', `${text(payload, 'key-id')}\0`, text(payload, 'key-id').toUpperCase()];
+    for (const keyId of [...bad, 'k'.repeat(100_000)])
+      await expect(asking.decode([changed(payload, { 'key-id': keyId })])).rejects.toMatchObject(REFUSED);
+    await expect(asking.decode([payload])).rejects.toBeInstanceOf(TypeError);
+  });
+
   it('attack: a plaintext, an unknown encoding, no metadata, an unknown or swapped key id', async () => {
     const payload = await sealOne('x');
     const foreignKey = { 'key-id': rows.get(GLOBEX)?.[0]?.keyId ?? '' };

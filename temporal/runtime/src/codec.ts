@@ -13,6 +13,7 @@ export type { Payload } from '@temporalio/common';
 const { Payload: Wire } = proto.temporal.api.common.v1;
 /** Metadata of a sealed payload: `encoding`, `key-id` and `tenant`. What is authenticated besides: tenant, purpose, key id. */
 const ENCODING = 'binary/encrypted';
+const KEY_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 type Parts = Pick<KeyRing, 'sealParts' | 'openParts'>;
 
 /**
@@ -95,6 +96,8 @@ async function open(
   payload: Payload,
 ): Promise<Payload> {
   const { keyId, data } = partsOf(tenantId, payload);
+  // before anybody looks it up: a text that no column can hold would be an error of the database, and no verdict
+  if (!KEY_ID.test(keyId)) throw refused(tenantId, 'names a key that is none');
   const plain = await keyRing
     .openParts(tenantId, PURPOSES.payload, { keyId, body: data })
     .catch((error: unknown) => {

@@ -19,6 +19,7 @@ const activation = () => ({
     { initializeWorkflow: { arguments: [PAYLOAD], headers: { ...OWN } } },
     { signalWorkflow: { input: [PAYLOAD], headers: { ...OWN } } },
     { doUpdate: { input: [PAYLOAD] } },
+    { queryWorkflow: { arguments: [PAYLOAD] } },
     { fireTimer: { seq: 1 } },
   ],
 });
@@ -32,6 +33,7 @@ describe('what was sent to a workflow', () => {
       { initializeWorkflow: { arguments: [], headers: { ...OWN, ...mark } } },
       { signalWorkflow: { input: [], headers: { ...OWN, ...mark } } },
       { doUpdate: { input: [], headers: mark } },
+      { queryWorkflow: { arguments: [], headers: mark } },
       { fireTimer: { seq: 1 } },
     ]);
   });

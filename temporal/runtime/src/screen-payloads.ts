@@ -9,7 +9,7 @@ type Headers = { [name: string]: Payload };
 
 /**
  * Takes out what somebody sent to a workflow and the tenant's key did not seal: the arguments of a start, a signal, an
- * update. Left in, the codec's refusal would fail the workflow's task again and again, and whoever may write to the
+ * update, a query. Left in, the codec's refusal would fail the workflow's task again and again, and whoever may write to the
  * namespace could stop any run with one signal. A header tells workflow code, which drops or refuses what has it, and says
  * so in the journal; whoever sends that header along refuses their own message only.
  *
@@ -17,13 +17,13 @@ type Headers = { [name: string]: Payload };
  * is away, the keys are destroyed, the master key is another one) stays in, and the task fails and is tried again.
  */
 export async function screenPayloads(codecs: readonly PayloadCodec[], activation: Activation): Promise<void> {
-  for (const { initializeWorkflow: start, signalWorkflow: signal, doUpdate: update } of activation.jobs ??
-    []) {
-    if (start && (await isRefused(codecs, start.arguments))) {
-      start.arguments = [];
-      start.headers = marked(start.headers);
+  for (const job of activation.jobs ?? []) {
+    for (const sent of [job.initializeWorkflow, job.queryWorkflow]) {
+      if (!sent || !(await isRefused(codecs, sent.arguments))) continue;
+      sent.arguments = [];
+      sent.headers = marked(sent.headers);
     }
-    for (const sent of [signal, update]) {
+    for (const sent of [job.signalWorkflow, job.doUpdate]) {
       if (!sent || !(await isRefused(codecs, sent.input))) continue;
       sent.input = [];
       sent.headers = marked(sent.headers);
