@@ -126,6 +126,34 @@ describe('policies over GraphQL', () => {
     expect(await inForce()).toEqual(before);
   });
 
+  it('says which models an agent may ask, by a rule about models and no other', async () => {
+    for (const model of ['small', 'large'])
+      await putTool(api.deps.door.tenant(ACME), `llm.${model}`, {
+        adapter: 'model',
+        description: 'Asks a model.',
+        inputSchema: { type: 'object', properties: {}, additionalProperties: false },
+        effect: 'read',
+        idempotency: 'natural',
+        baseUrl: 'https://models.example/v1',
+        model,
+      });
+    const rules = [{ id: 'models', effect: 'allow', tools: ['*'], when: { model: { in: ['small'] } } }];
+    await put({ rules });
+    const explain = `query ($input: ExplainCallInput!) { explainCall(input: $input) { outcome rule facts } }`;
+    const asked = async (toolId: string): Promise<unknown> => {
+      const input = { agentId: AGENT, toolId, arguments: {} };
+      return field(await api.ask(admin, explain, { input }), 'explainCall');
+    };
+    expect(await asked('llm.small')).toMatchObject({
+      outcome: 'allowed',
+      rule: 'models',
+      facts: { model: 'small' },
+    });
+    expect(await asked('llm.large')).toMatchObject({ outcome: 'denied', facts: { model: 'large' } });
+    const listed = await api.ask(admin, `{ agentTools(agentId: "${AGENT}") { allowed tool { id } } }`);
+    expect(field(listed, 'agentTools')).toEqual([{ allowed: 'always', tool: { id: 'llm.small' } }]);
+  });
+
   it('shows what changes between versions and to a draft, whatever the order of rules', async () => {
     const from = field<Version>(await put({ rules: [ALLOW, DENY] }), 'publishPolicyDraft').version;
     const changed = { ...DENY, reason: 'Really nothing.' };

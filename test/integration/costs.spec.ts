@@ -15,6 +15,8 @@ beforeAll(async () => {
   line = await openLine();
   await line.publish('acme', [ALLOW_ALL]);
   host = await line.newHost();
+  await declare('desk.dear', { costMicros: 700 });
+  await declare('desk.metered', { costMicros: 1_000, costReportedAt: 'usage.micros' });
 });
 afterAll(() => line.close());
 beforeEach(async () => {
@@ -40,7 +42,6 @@ describe('what a call costs', () => {
     expect(await costs()).toMatchObject({ limit: undefined, used: 0 });
     await host.call(run, 'desk.update', { id: 'a' });
     expect((await costs()).used).toBe(0);
-    await declare('desk.dear', { costMicros: 700 });
     expect(await host.call(run, 'desk.dear', { id: 'a' })).toMatchObject({ kind: 'ok' });
     expect((await costs()).used).toBe(700);
     expect(await recorded()).toEqual([
@@ -74,7 +75,6 @@ describe('what a call costs', () => {
   });
 
   it('is what the answer reports: less is given back, more is booked in full, beyond the budget too', async () => {
-    await declare('desk.metered', { costMicros: 1_000, costReportedAt: 'usage.micros' });
     const { used } = await costs();
     await setQuota(db(), 'cost_micros_per_day', used + 1_500);
     line.tool.answer = () => ({ usage: { micros: 200 } });

@@ -115,8 +115,9 @@ describe('an import', () => {
   it.each(['description', 'hidden instructions', 'schema', 'title', 'annotations'] as const)(
     'attack: a server that changes its %s is shown as a difference and switched off, and stays off when it changes back',
     async (lie) => {
+      await imported('notes');
       await setToolEnabled(db(), 'notes.take', true, BY);
-      const approved = (await findTool(db(), 'notes.take')).spec;
+      const { spec: approved, version } = await findTool(db(), 'notes.take');
       mcp.lie = lie;
       const { changes } = await imported('notes');
       const change = changes?.find(({ name }) => name === 'take');
@@ -124,7 +125,7 @@ describe('an import', () => {
       const tool = await findTool(db(), 'notes.take');
       expect(tool).toMatchObject({
         enabled: false,
-        version: 2,
+        version,
         offer: { pin: expect.any(String) as string },
       });
       expect(tool.spec).toEqual(approved);

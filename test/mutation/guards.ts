@@ -2,6 +2,7 @@ import type { Guard } from './guard.ts';
 import { LINE_GUARDS } from './guards-line.ts';
 import { SECRET_GUARDS } from './guards-secrets.ts';
 import { TENANT_GUARDS } from './guards-tenants.ts';
+import { TOOL_GUARDS } from './guards-tools.ts';
 
 const ISOLATION: readonly Guard[] = [
   {
@@ -207,4 +208,10 @@ const ISOLATION: readonly Guard[] = [
 ];
 
 /** Every guard of the product whose loss must be noticed. A new one belongs here with its test. */
-export const GUARDS: readonly Guard[] = [...ISOLATION, ...LINE_GUARDS, ...SECRET_GUARDS, ...TENANT_GUARDS];
+export const GUARDS: readonly Guard[] = [
+  ...ISOLATION,
+  ...LINE_GUARDS,
+  ...SECRET_GUARDS,
+  ...TENANT_GUARDS,
+  ...TOOL_GUARDS,
+];

@@ -1,0 +1,121 @@
+import type { Guard } from './guard.ts';
+
+const DESTINATIONS: readonly Guard[] = [
+  {
+    name: 'one-name-of-a-host',
+    at: { file: 'activities/tool-gateway/src/destination.ts' },
+    find: "url.hostname.replace(/\\.+$/, '')",
+    replace: 'url.hostname',
+    spec: 'unit:activities/tool-gateway/src/destination.spec.ts',
+    test: 'policy sees one name',
+  },
+  {
+    name: 'argument-stays-in-its-segment',
+    at: { file: 'activities/tool-gateway/src/destination.ts' },
+    find: "part === '' || part === '.' || part === '..'",
+    replace: "part === ''",
+    spec: 'unit:activities/tool-gateway/src/destination.spec.ts',
+    test: 'would walk up the path',
+  },
+  {
+    name: 'recipient-is-one-address',
+    at: { file: 'temporal/contract/src/policy-tests.ts' },
+    find: 'if (at !== -1 && !LOCAL_PART.test(text.slice(0, at))) return undefined;',
+    replace: '',
+    spec: 'unit:temporal/contract/src/policy-language.spec.ts',
+    test: 'the domain of a recipient',
+  },
+  {
+    name: 'domain-ends-at-a-dot',
+    at: { file: 'temporal/contract/src/policy-tests.ts' },
+    find: 'host.endsWith(`.${domain}`)',
+    replace: 'host.endsWith(domain)',
+    spec: 'unit:temporal/contract/src/policy-language.spec.ts',
+    test: 'the domain of a recipient',
+  },
+  {
+    name: 'model-is-a-fact',
+    at: { file: 'activities/tool-gateway/src/describe-call.ts' },
+    find: "spec.adapter === 'model' ? { model: spec.model } : {}",
+    replace: '{}',
+    spec: 'integration:test/integration/api-policies.spec.ts',
+    test: 'which models an agent may ask',
+  },
+  {
+    name: 'list-leaves-out-what-is-denied',
+    at: { file: 'temporal/contract/src/policy-reach.ts' },
+    find: 'if (denied || allows.length === 0) return NEVER;',
+    replace: 'if (allows.length === 0) return NEVER;',
+    spec: 'unit:temporal/contract/src/policy-reach.spec.ts',
+    test: 'what a policy says to a tool before it is called',
+  },
+];
+
+const TOOLS: readonly Guard[] = [
+  {
+    name: 'expensive-calls-have-their-queue',
+    at: { file: 'activities/tool-gateway/src/gateway.ts' },
+    find: 'matched.spec.expensive !== context.onExpensiveQueue',
+    replace: 'false',
+    spec: 'integration:test/integration/expensive-tools.spec.ts',
+    test: 'is sent back to the broker',
+  },
+  {
+    name: 'door-knows-both-queues-only',
+    at: { file: 'temporal/runtime/src/envelope.ts' },
+    find: "(home.taskQueue !== place.taskQueue && home.expensiveQueue !== place.taskQueue && 'taskQueue') ||",
+    replace: '',
+    spec: 'unit:temporal/runtime/src/envelope.spec.ts',
+    test: 'is refused',
+  },
+  {
+    name: 'cost-within-the-budget',
+    at: { sql: 'reserve_cost' },
+    find: 'WHERE cost_limit IS NULL OR c.used + excluded.used <= cost_limit',
+    replace: '',
+    spec: 'integration:test/integration/costs.spec.ts',
+    test: 'of many at once',
+  },
+  {
+    name: 'cost-is-booked-in-full',
+    at: { sql: 'settle' },
+    find: `IF actual <> e.cost_micros THEN PERFORM book_cost(e."window", actual - e.cost_micros); END IF;`,
+    replace: '',
+    spec: 'integration:test/integration/costs.spec.ts',
+    test: 'is what the answer reports',
+  },
+  {
+    name: 'cost-of-what-was-not-sent',
+    at: { sql: 'settle' },
+    find: `IF e.cost_micros > 0 THEN PERFORM book_cost(e."window", -e.cost_micros); END IF;`,
+    replace: '',
+    spec: 'integration:test/integration/costs.spec.ts',
+    test: 'is given back when nothing was sent',
+  },
+  {
+    name: 'hosts-of-the-rules-in-force',
+    at: { file: 'activities/journal/src/line.ts' },
+    find: '{ name, version, rules };',
+    replace: '{ name, version, rules: 0 };',
+    spec: 'integration:test/integration/secret-rules.spec.ts',
+    test: 'a host that was taken from it',
+  },
+  {
+    name: 'imported-tools-are-off',
+    at: { file: 'activities/tool-gateway/src/import.ts' },
+    find: 'data: { enabled: false, disabledReason: IMPORTED }',
+    replace: 'data: { disabledReason: IMPORTED }',
+    spec: 'integration:test/integration/mcp-imports.spec.ts',
+    test: 'makes tools that are off',
+  },
+  {
+    name: 'import-sees-changes',
+    at: { file: 'activities/tool-gateway/src/import.ts' },
+    find: 'if (isOurs || known.pin === offer.pin)',
+    replace: 'if (isOurs || known.pin !== undefined)',
+    spec: 'integration:test/integration/mcp-imports.spec.ts',
+    test: 'is shown as a difference',
+  },
+];
+
+export const TOOL_GUARDS: readonly Guard[] = [...DESTINATIONS, ...TOOLS];
