@@ -111,4 +111,21 @@ describe('the rules of a secret, changed without its value', () => {
     await rotateSecret(line.db('acme'), line.keyRing, { name: 'desk', value: 'another-value-1' }, BY);
     expect((await listSecrets(line.db('acme')))[0]!.rulesVersion).toBe(rulesVersion + 1);
   });
+
+  it('attack: that change while a new value is being sealed are not undone by the rotation', async () => {
+    await change({ boundHosts: ['a.example', 'evil.example'], agents: null });
+    const seal: typeof line.keyRing.seal = async (...sealed) => {
+      await change({ boundHosts: ['a.example'], agents: ['tester'], access: 'read' });
+      return line.keyRing.seal(...sealed);
+    };
+    const rotation = { name: 'desk', value: 'another-value-2', purpose: 'yearly' };
+    const { version } = await rotateSecret(line.db('acme'), { seal }, rotation, BY);
+    expect((await listSecrets(line.db('acme')))[0]).toMatchObject({
+      version,
+      boundHosts: ['a.example'],
+      agents: ['tester'],
+      access: 'read',
+      purpose: 'yearly',
+    });
+  });
 });

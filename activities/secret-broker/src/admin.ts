@@ -4,6 +4,8 @@ import type { Json, TenantId } from '@bulkhead/contract';
 import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { sealSecret } from './crypto.js';
+import { storedRules } from './change.js';
+import type { RuleSet as StoredRules } from './change.js';
 import { badSecret, Rules } from './rules.js';
 import type { By, SecretRules } from './rules.js';
 
@@ -44,6 +46,7 @@ const VALUE = z
 
 const NewSecret = Rules.extend({ name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), value: VALUE });
 type NewSecret = z.infer<typeof NewSecret>;
+const Rotation = NewSecret.partial({ access: true, boundHosts: true, purpose: true });
 
 /** One host and everybody: what an installation's own set-up stores. */
 export interface StoredSecret {
@@ -66,7 +69,7 @@ export function storeSecret(
   keyRing: Pick<KeyRing, 'seal'>,
   { name, access, boundHost, value }: StoredSecret,
 ): Promise<{ readonly version: number }> {
-  return storeVersion(db, keyRing, { name, access, value, boundHosts: [boundHost], purpose: '' }, {});
+  return storeNew(db, keyRing, { name, access, value, boundHosts: [boundHost], purpose: '' }, {});
 }
 
 /** A secret that does not exist yet. @throws BulkheadError BAD_INPUT, INVALID_STATE when the name is taken */
@@ -77,7 +80,7 @@ export async function createSecret(
   by: By,
 ): Promise<{ readonly version: number }> {
   const { tenantId } = db;
-  const { name } = checked(secret);
+  const { name } = checked(NewSecret, secret);
   const taken = await db.run((tx) => tx.secret.findUnique({ where: { tenantId_name: { tenantId, name } } }));
   if (taken) {
     throw new BulkheadError('INVALID_STATE', {
@@ -85,7 +88,7 @@ export async function createSecret(
       publicMessage: 'There is a secret of this name; rotate it.',
     });
   }
-  return storeVersion(db, keyRing, secret, { by, version: 1 });
+  return storeNew(db, keyRing, secret, { by, version: 1 });
 }
 
 /**
@@ -98,36 +101,60 @@ export async function rotateSecret(
   change: Partial<SecretRules> & { readonly name: string; readonly value: string },
   by: By,
 ): Promise<{ readonly version: number }> {
-  const known = (await listSecrets(db)).find((secret) => secret.name === change.name);
-  if (!known) throw new BulkheadError('NOT_FOUND', { field: 'name' });
-  const { name, value } = change;
-  const rules = {
-    access: change.access ?? known.access,
-    boundHosts: change.boundHosts ?? [...known.boundHosts],
-    purpose: change.purpose ?? known.purpose,
-    agents: change.agents ?? known.agents?.slice(),
-    tools: change.tools ?? known.tools?.slice(),
+  const { tenantId } = db;
+  // first: of what is not here no field is judged
+  await db.run((tx) => storedRules(tx, tenantId, change.name));
+  const { name, value, access, boundHosts, purpose, agents, tools } = checked(Rotation, change);
+  // under the lock: what another admin has taken away meanwhile must not come back
+  const rulesOf = async (tx: TenantClient): Promise<StoredRules> => {
+    const stored = await storedRules(tx, tenantId, name);
+    return {
+      access: access ?? stored.access,
+      boundHosts: boundHosts ?? stored.boundHosts,
+      purpose: purpose ?? stored.purpose,
+      agents: agents ?? stored.agents,
+      tools: tools ?? stored.tools,
+    };
   };
-  return storeVersion(db, keyRing, { name, value, ...rules }, { by });
+  return storeVersion(db, keyRing, { name, value, rulesOf }, { by });
+}
+
+interface How {
+  readonly by?: By;
+  readonly version?: number;
+}
+interface NextVersion {
+  readonly name: string;
+  readonly value: string;
+  /** Asked in the transaction that stores, under the tenant's lock. */
+  readonly rulesOf: (tx: TenantClient) => Promise<StoredRules>;
+}
+
+async function storeNew(
+  db: TenantDb,
+  keyRing: Pick<KeyRing, 'seal'>,
+  secret: NewSecret,
+  how: How,
+): Promise<{ readonly version: number }> {
+  const { name, value, agents, tools, ...rest } = checked(NewSecret, secret);
+  const rules = { ...rest, agents: agents ?? null, tools: tools ?? null };
+  return storeVersion(db, keyRing, { name, value, rulesOf: () => Promise.resolve(rules) }, how);
 }
 
 async function storeVersion(
   db: TenantDb,
   keyRing: Pick<KeyRing, 'seal'>,
-  secret: NewSecret,
-  how: { readonly by?: By; readonly version?: number },
+  next: NextVersion,
+  how: How,
 ): Promise<{ readonly version: number }> {
-  const checkedSecret = checked(secret);
+  const { tenantId } = db;
+  const { name, value } = next;
   for (let tries = 0; tries < STORE_TRIES; tries += 1) {
-    const version = how.version ?? (await db.run((tx) => newestVersion(tx, db.tenantId, secret.name))) + 1;
+    const version = how.version ?? (await db.run((tx) => newestVersion(tx, tenantId, name))) + 1;
     // Sealed before the transaction: it may have to load the tenant's key, and a transaction that waits for a second
     // connection of the same tenant's share can wait forever.
-    const sealed = await sealSecret(
-      keyRing,
-      { tenantId: db.tenantId, name: secret.name, version },
-      checkedSecret.value,
-    );
-    if (await insertVersion(db, checkedSecret, version, sealed, how.by)) return { version };
+    const sealed = await sealSecret(keyRing, { tenantId, name, version }, value);
+    if (await insertVersion(db, next, version, sealed, how.by)) return { version };
   }
   throw new BulkheadError('INVALID_STATE', { field: 'name' });
 }
@@ -140,15 +167,15 @@ async function newestVersion(tx: TenantClient, tenantId: TenantId, name: string)
 /** false: somebody else stored that version meanwhile, and ours is sealed under a number that is taken. */
 function insertVersion(
   db: TenantDb,
-  secret: NewSecret,
+  { name, rulesOf }: NextVersion,
   version: number,
   sealed: Awaited<ReturnType<typeof sealSecret>>,
   by: By | undefined,
 ): Promise<boolean> {
-  const { name, access, boundHosts, purpose, agents, tools } = secret;
   const { tenantId } = db;
   return db.change(async (tx) => {
     if ((await newestVersion(tx, tenantId, name)) !== version - 1) return false;
+    const { access, boundHosts, purpose, agents, tools } = await rulesOf(tx);
     // the wrapped key names its tenant key itself; the column is for people and rotation
     const keyId = sealed.wrappedKey.subarray(2, 2 + (sealed.wrappedKey[1] ?? 0)).toString('utf8');
     const data = { access, boundHosts, purpose, currentVersion: version };
@@ -158,7 +185,7 @@ function insertVersion(
       update: data,
     });
     // NULL says "anyone", which Prisma has no word for
-    await tx.$executeRaw`UPDATE secrets SET agents = ${agents ?? null}::text[], tools = ${tools ?? null}::text[], rules_version = rules_version + 1
+    await tx.$executeRaw`UPDATE secrets SET agents = ${agents}::text[], tools = ${tools}::text[], rules_version = rules_version + 1
       WHERE tenant_id = ${tenantId} AND name = ${name}`;
     await tx.secretVersion.create({ data: { tenantId, name, version, keyId, ...sealed } });
     await record(tx, tenantId, {
@@ -167,8 +194,8 @@ function insertVersion(
       version,
       access,
       boundHosts,
-      agents: agents ?? null,
-      tools: tools ?? null,
+      agents,
+      tools,
       ...(by === undefined ? {} : { by: by.actor, reason: by.reason }),
     });
     return true;
@@ -208,9 +235,9 @@ interface SecretRow {
   readonly createdAt: Date;
 }
 
-function checked(secret: NewSecret): NewSecret {
-  const parsed = NewSecret.safeParse(secret);
-  if (parsed.success) return parsed.data;
+function checked<S extends typeof NewSecret | typeof Rotation>(schema: S, secret: z.input<S>): z.output<S> {
+  const parsed = schema.safeParse(secret);
+  if (parsed.success) return parsed.data as z.output<S>;
   throw badSecret(parsed.error);
 }
 

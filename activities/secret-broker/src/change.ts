@@ -1,6 +1,6 @@
 import { BulkheadError, canonicalJson } from '@bulkhead/contract';
-import type { Json } from '@bulkhead/contract';
-import type { Prisma, TenantDb } from '@bulkhead/prisma/tenant';
+import type { Json, TenantId } from '@bulkhead/contract';
+import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import { badSecret, Rules } from './rules.js';
 import type { By, SecretRules } from './rules.js';
 
@@ -24,11 +24,7 @@ export async function changeSecret(
 ): Promise<{ readonly rulesVersion: number }> {
   const { tenantId } = db;
   return db.change(async (tx) => {
-    const [row] = await tx.$queryRaw<Row[]>`
-      SELECT access, purpose, bound_hosts AS "boundHosts", agents, tools, rules_version AS "rulesVersion"
-        FROM secrets WHERE tenant_id = ${tenantId} AND name = ${name}`;
-    if (!row) throw new BulkheadError('NOT_FOUND', { field: 'name' });
-    const { rulesVersion, ...before } = row;
+    const { rulesVersion, ...before } = await storedRules(tx, tenantId, name);
     const after = checkedRules({ ...before, ...defined(change) });
     const changed = FIELDS.filter((field) => canonicalJson(before[field]) !== canonicalJson(after[field]));
     if (changed.length === 0) return { rulesVersion };
@@ -54,9 +50,18 @@ export async function changeSecret(
   });
 }
 
+/** The rules as they stand in this transaction. @throws BulkheadError NOT_FOUND */
+export async function storedRules(tx: TenantClient, tenantId: TenantId, name: string): Promise<Row> {
+  const [row] = await tx.$queryRaw<Row[]>`
+    SELECT access, purpose, bound_hosts AS "boundHosts", agents, tools, rules_version AS "rulesVersion"
+      FROM secrets WHERE tenant_id = ${tenantId} AND name = ${name}`;
+  if (!row) throw new BulkheadError('NOT_FOUND', { field: 'name' });
+  return row;
+}
+
 const FIELDS = ['access', 'purpose', 'boundHosts', 'agents', 'tools'] as const;
 
-interface RuleSet {
+export interface RuleSet {
   readonly access: string;
   readonly purpose: string;
   readonly boundHosts: string[];
