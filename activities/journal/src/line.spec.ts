@@ -86,11 +86,7 @@ describe('settle', () => {
 /** What policy decides on a document that allows everything. */
 async function allowedFor(tenant: string): Promise<AllowDecision> {
   const document = { rules: [{ id: 'all', effect: 'allow', tools: ['*'] }] };
-  const tx = {
-    policyHead: { findUnique: async () => ({ version: 1 }) },
-    policy: { findUnique: async () => ({ document }) },
-  };
-  const door = { tenant: () => ({ run: (work: (tx: unknown) => unknown) => work(tx) }) };
+  const door = { tenant: () => ({ read: async () => [{ version: 1, document }] }) };
   const policy = createPolicy({ door: door as unknown as Pick<TenantDoor, 'tenant'> });
   const facts = { tool: 'a.b', system: 'a', effect: 'read', destination: null, args: {} } as never;
   const decision = await policy.authorise(tenantId(tenant), 'default', facts);
