@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { WebSocket } from 'ws';
 import { buildApprovalId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { PURPOSES } from '@bulkhead/runtime/keys';
@@ -64,10 +66,20 @@ describe('what is streamed', () => {
     return id;
   };
   /** As the gateway leaves it. */
-  const approval = async (tenant: TenantId, run: string, seconds = 600): Promise<string> => {
+  const approval = async (
+    tenant: TenantId,
+    run: string,
+    seconds = 600,
+    args: object = {},
+  ): Promise<string> => {
     const id = buildApprovalId(tenant, `01kb3v6r2e8m4q7x9z0a1b${String((last += 1)).padStart(4, '0')}`);
     const shown = { description: 'Closes it.', effect: 'write', idempotency: 'keyed', credential: 'desk' };
-    const sealed = { facts: { args: { n: last } }, target: 'PATCH https://desk/1', adapter: 'http', shown };
+    const sealed = {
+      facts: { args: { n: last, ...args } },
+      target: 'PATCH https://desk/1',
+      adapter: 'http',
+      shown,
+    };
     const request = await api.keyRing.seal(
       tenant,
       PURPOSES.effectRequest,
@@ -159,7 +171,7 @@ describe('what is streamed', () => {
     expect(await next()).toMatchObject({ id: first, state: 'approved' });
     await api.database.asOwner("UPDATE approvals SET state = 'void' WHERE id = $1", [second]);
     expect(await next()).toMatchObject({ id: second, state: 'void' });
-    const short = await approval(ACME, run, 1);
+    const short = await approval(ACME, run, 3);
     expect(await next()).toMatchObject({ id: short, state: 'pending' });
     // nothing is written and nobody tells: its time is up
     expect(await next()).toMatchObject({ id: short, state: 'expired' });
@@ -180,6 +192,50 @@ describe('what is streamed', () => {
     const again = await approval(ACME, await runOf(ACME, operator, 'blue'));
     expect(await nextOf(events, 'approvals')).toMatchObject({ id: again });
     await events.return?.();
+  });
+
+  it('attack: approvals so large that together they are more than may wait for a reader are all sent, to a slow one too', async () => {
+    const run = await runOf(ACME, operator);
+    await api.database.asOwner("UPDATE approvals SET state = 'void' WHERE tenant_id = 'acme'");
+    const ids: string[] = [];
+    for (let n = 0; n < 60; n += 1)
+      ids.push(await approval(ACME, run, 600, { text: 'x'.repeat(250 * 1024) }));
+    const socket = new WebSocket(`${api.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    const seen: string[] = [];
+    socket.on('message', (data: Buffer) => {
+      const message = JSON.parse(String(data)) as {
+        type: string;
+        payload?: { data: { approvals: { id: string } } };
+      };
+      if (message.type === 'next') return seen.push(message.payload!.data.approvals.id);
+      socket.send(JSON.stringify({ id: 's', type: 'subscribe', payload: { query: APPROVALS } }));
+      // a slow one: what nobody takes must not gather
+      socket.pause();
+      return setTimeout(() => socket.resume(), 1_500);
+    });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${admin}` } }));
+    await vi.waitFor(() => expect(seen).toEqual(ids), 8_000);
+    socket.close();
+  });
+
+  it('attack: approvals that come and go quickly are read once a second, and each is opened once', async () => {
+    const run = await runOf(ACME, operator);
+    await api.database.asOwner("UPDATE approvals SET state = 'void' WHERE tenant_id = 'acme'");
+    await approval(ACME, run);
+    const [stand, find] = [vi.spyOn(api.deps.approvals, 'standing'), vi.spyOn(api.deps.approvals, 'find')];
+    const opened = vi.spyOn(api.keyRing, 'open');
+    const events = api.subscribe(admin, APPROVALS, {});
+    await nextOf(events, 'approvals');
+    const begun = performance.now();
+    for (let n = 0; n < 30; n += 1) await approval(ACME, run);
+    for (let n = 0; n < 30; n += 1) await nextOf(events, 'approvals');
+    // the first read, one at the first hint, then one a second
+    expect(stand.mock.calls.length).toBeLessThanOrEqual(3 + Math.floor((performance.now() - begun) / 1_000));
+    expect(find).toHaveBeenCalledTimes(31);
+    expect(opened.mock.calls.filter(([, purpose]) => purpose === PURPOSES.effectRequest)).toHaveLength(31);
+    await events.return?.();
+    vi.restoreAllMocks();
   });
 
   it.each([

@@ -8,5 +8,5 @@ export type { PolicyDiff, RuleChange } from './diff.js';
 export { policyReach } from './reach.js';
 export { explainCall } from './explain.js';
 export type { Explanation } from './explain.js';
-export { decideApproval, listApprovals } from './approvals.js';
-export type { Approval, ApprovalPage } from './approvals.js';
+export { decideApproval, findApproval, listApprovals, standingApprovals } from './approvals.js';
+export type { Approval, ApprovalPage, StandingApproval } from './approvals.js';

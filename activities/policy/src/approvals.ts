@@ -75,6 +75,43 @@ export async function listApprovals(
   return { nodes, endCursor: rows.length > first ? shown.at(-1)?.id : undefined };
 }
 
+/** What tells whether an approval is new or has ended; its arguments stay sealed. */
+export interface StandingApproval {
+  readonly id: string;
+  /** pending | approved | rejected | expired | void */
+  readonly state: string;
+  readonly expiresAt: Date;
+}
+
+/** Those named, or without `ids` those that are pending: of those within reach the newest 100, newest first. */
+export async function standingApprovals(
+  db: TenantDb,
+  which: { readonly ids?: readonly string[]; readonly within: Prisma.ApprovalWhereInput },
+): Promise<readonly StandingApproval[]> {
+  const now = new Date();
+  const asked = which.ids ? { id: { in: [...which.ids] } } : inState('pending', now);
+  const rows = await db.run((tx) =>
+    tx.approval.findMany({
+      where: { AND: [which.within, asked] },
+      select: { id: true, state: true, expiresAt: true },
+      orderBy: { id: 'desc' },
+      take: 100,
+    }),
+  );
+  return rows.map((row) => ({ ...row, state: stateOf(row, now) }));
+}
+
+/** undefined: there is none within reach. */
+export async function findApproval(
+  db: TenantDb,
+  keyRing: Ring,
+  id: string,
+  within: Prisma.ApprovalWhereInput,
+): Promise<Approval | undefined> {
+  const row = await db.run((tx) => tx.approval.findFirst({ where: { AND: [{ id }, within] } }));
+  return row ? view(db, keyRing, row) : undefined;
+}
+
 /** What has expired is told as expired before the control process has come to write it down. */
 function inState(state: string, now: Date): Prisma.ApprovalWhereInput {
   if (state === 'pending') return { state, expiresAt: { gt: now } };
@@ -82,7 +119,7 @@ function inState(state: string, now: Date): Prisma.ApprovalWhereInput {
   return { state };
 }
 
-const stateOf = (row: Row, now: Date): string =>
+const stateOf = (row: Pick<Row, 'state' | 'expiresAt'>, now: Date): string =>
   row.state === 'pending' && row.expiresAt <= now ? 'expired' : row.state;
 
 const Decided = z.discriminatedUnion('kind', [
@@ -141,11 +178,9 @@ export async function decideApproval(
 }
 
 async function get(db: TenantDb, keyRing: Ring, id: string): Promise<Approval> {
-  const row = await db.run((tx) =>
-    tx.approval.findUnique({ where: { tenantId_id: { tenantId: db.tenantId, id } } }),
-  );
-  if (!row) throw new BulkheadError('NOT_FOUND', { field: 'id' });
-  return view(db, keyRing, row);
+  const approval = await findApproval(db, keyRing, id, {});
+  if (!approval) throw new BulkheadError('NOT_FOUND', { field: 'id' });
+  return approval;
 }
 
 /** Written by the gateway before it asked; see PURPOSES.effectRequest. */

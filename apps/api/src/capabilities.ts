@@ -1,5 +1,5 @@
 import { listJournal, noteDecode } from '@bulkhead/journal/admin';
-import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
+import { decideApproval, findApproval, listApprovals, standingApprovals } from '@bulkhead/policy/admin';
 import type { SealArguments } from '@bulkhead/contract';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { createSecret, rotateSecret } from '@bulkhead/secret-broker/admin';
@@ -14,6 +14,8 @@ export function capabilities(
   return {
     approvals: {
       list: (db, page) => listApprovals(db, keyRing, page),
+      standing: standingApprovals,
+      find: (db, id, within) => findApproval(db, keyRing, id, within),
       decide: (db, decision, within) => decideApproval(db, { keyRing, sealArguments }, decision, within),
     },
     secrets: {

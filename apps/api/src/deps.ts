@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Json, RunId, SealArguments, TenantId } from '@bulkhead/contract';
 import type { DecodeNote, JournalEntry } from '@bulkhead/journal/admin';
-import type { Approval, ApprovalPage } from '@bulkhead/policy/admin';
+import type { Approval, ApprovalPage, StandingApproval } from '@bulkhead/policy/admin';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { Prisma, TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { AcceptRun } from '@bulkhead/runs/admin';
@@ -89,6 +89,12 @@ interface ApprovalDesk {
     db: TenantDb,
     page: ApprovalPage,
   ): Promise<{ readonly nodes: readonly Approval[]; readonly endCursor: string | undefined }>;
+  /** Those named, or without `ids` those that are pending: the newest 100, with nothing of what was asked. */
+  standing(
+    db: TenantDb,
+    which: { readonly ids?: readonly string[]; readonly within: Prisma.ApprovalWhereInput },
+  ): Promise<readonly StandingApproval[]>;
+  find(db: TenantDb, id: string, within: Prisma.ApprovalWhereInput): Promise<Approval | undefined>;
   /** @throws BulkheadError NOT_FOUND, INVALID_STATE (decided or expired), FORBIDDEN (not an approver) */
   decide(
     db: TenantDb,

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
-import type { Approval as ApprovalView } from '@bulkhead/policy/admin';
+import type { Approval as ApprovalView, StandingApproval } from '@bulkhead/policy/admin';
 import type { ApiDeps } from '../deps.js';
 
 @Injectable()
@@ -23,17 +23,19 @@ export class ApprovalService {
     });
   }
 
-  /** The newest 100 that wait. */
-  async pending(principal: Principal): Promise<readonly ApprovalView[]> {
-    return (await this.list(principal, { first: 100, after: undefined, state: 'pending' })).nodes;
+  /** Those named, or without `ids` those that wait: the newest 100 in the caller's reach. */
+  standing(principal: Principal, ids?: readonly string[]): Promise<readonly StandingApproval[]> {
+    const within = principal.where('approval:read');
+    return this.deps.approvals.standing(this.deps.door.tenant(principal.tenantId), {
+      within,
+      ...(ids && { ids }),
+    });
   }
 
-  /** As they are now, at most 100; those out of the caller's reach are left out. */
-  async byIds(principal: Principal, ids: readonly string[]): Promise<readonly ApprovalView[]> {
-    if (ids.length === 0) return [];
-    const within = { AND: [principal.where('approval:read'), { id: { in: [...ids] } }] };
+  /** undefined: there is none in the caller's reach. */
+  find(principal: Principal, id: string): Promise<ApprovalView | undefined> {
     const db = this.deps.door.tenant(principal.tenantId);
-    return (await this.deps.approvals.list(db, { first: 100, within })).nodes;
+    return this.deps.approvals.find(db, id, principal.where('approval:read'));
   }
 
   /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids and other workspaces. */

@@ -60,10 +60,14 @@ export class SocketSession {
     return this.current;
   }
 
-  send(text: string): void {
+  /** Resolves when it has left, so that a stream has one message on its way and not all that it could say. */
+  async send(text: string): Promise<void> {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     if (this.socket.bufferedAmount > BACKLOG_MAX) return this.socket.terminate();
-    this.socket.send(text);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // an error says that the connection is gone, and its end ends the streams
+    this.socket.send(text, () => resolve());
+    await promise;
   }
 
   /** Says why and closes; a peer that does not answer is dropped. */

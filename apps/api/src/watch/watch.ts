@@ -20,7 +20,12 @@ export interface Watched<State, Event> {
   watch(onHint: () => void): () => void;
   /** What it is now; `before` is what it was. What this throws ends the stream. */
   read(principal: Principal, before: State | undefined): Promise<State>;
-  events(now: State, before: State | undefined): readonly Event[];
+  /** What the reader takes one by one: `reader` says who that is by then, and throws when they may not read any more. */
+  events(
+    now: State,
+    before: State | undefined,
+    reader: () => Promise<Principal>,
+  ): Iterable<Event> | AsyncIterable<Event>;
   /** Milliseconds until it is read again without a hint; undefined: there will be no more events. */
   rereadMs(now: State): number | undefined;
 }
@@ -43,35 +48,52 @@ export class Watch {
     const wake = new Wake();
     // watch first, read second: a change in between is a hint that is kept
     const unwatchIt = watched.watch(() => wake.call());
-    const unwatchAccess = this.access.watch(principal, () => wake.call());
+    const reader = this.reader(principal, credentials, watched.needs);
+    const unwatchAccess = this.access.watch(principal, () => {
+      reader.doubt();
+      wake.call();
+    });
     const unwatch = (): void => {
       unwatchIt();
       unwatchAccess();
     };
     try {
       const first = await watched.read(principal, undefined);
-      const again = async (before: State): Promise<State> => {
-        const now = await authenticateAgain(this.authenticate, credentials, principal, watched.needs);
-        return watched.read(now, before);
-      };
-      return stream(this.changes(watched, first, again, wake, unwatch), wake, unwatch);
+      return stream(this.changes(watched, first, reader, wake, unwatch), wake, unwatch);
     } catch (error) {
       unwatch();
       throw error;
     }
   }
 
+  private reader(principal: Principal, credentials: Credentials, needs: Permission): Reader {
+    let known = principal;
+    let doubted = false;
+    const ask = async (): Promise<Principal> => {
+      doubted = false;
+      known = await authenticateAgain(this.authenticate, credentials, principal, needs);
+      return known;
+    };
+    return {
+      ask,
+      current: async () => (doubted ? ask() : known),
+      doubt: () => {
+        doubted = true;
+      },
+    };
+  }
+
   private async *changes<State, Event>(
     watched: Watched<State, Event>,
     first: State,
-    again: (before: State) => Promise<State>,
+    reader: Reader,
     wake: Wake,
     unwatch: () => void,
   ): AsyncGenerator<Event, undefined> {
     try {
       let before: State | undefined;
-      for (let now = first; ; now = await again(now)) {
-        yield* watched.events(now, before);
+      for (let now = first; ; now = await watched.read(await reader.ask(), now)) {
+        yield* watched.events(now, before, reader.current);
         const rereadMs = watched.rereadMs(now);
         if (rereadMs === undefined || !(await wake.wait(rereadMs))) return undefined;
         before = now;
@@ -82,6 +104,15 @@ export class Watch {
       unwatch();
     }
   }
+}
+
+/** Whose stream it is. */
+interface Reader {
+  /** @throws BulkheadError when they may not read any more */
+  readonly ask: () => Promise<Principal>;
+  /** Asks only if that has been in doubt since. @throws as `ask` does */
+  readonly current: () => Promise<Principal>;
+  readonly doubt: () => void;
 }
 
 function stream<Event>(
