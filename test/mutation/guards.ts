@@ -1,5 +1,6 @@
 import type { Guard } from './guard.ts';
 import { LINE_GUARDS } from './guards-line.ts';
+import { REPEAT_GUARDS } from './guards-repeats.ts';
 import { SECRET_GUARDS } from './guards-secrets.ts';
 import { TENANT_GUARDS } from './guards-tenants.ts';
 import { TOOL_GUARDS } from './guards-tools.ts';
@@ -211,6 +212,7 @@ const ISOLATION: readonly Guard[] = [
 export const GUARDS: readonly Guard[] = [
   ...ISOLATION,
   ...LINE_GUARDS,
+  ...REPEAT_GUARDS,
   ...SECRET_GUARDS,
   ...TENANT_GUARDS,
   ...TOOL_GUARDS,

@@ -19,6 +19,8 @@ export interface Admission {
   readonly toolId: ToolId;
   readonly host: string;
   readonly token: string;
+  /** An earlier attempt of the call may have reached the receiver. */
+  readonly repeat: boolean;
   /** `rules`: number of the rules by which it was admitted. */
   readonly secret: { readonly name: string; readonly version: number; readonly rules: number } | undefined;
 }
@@ -78,6 +80,7 @@ export type Settlement =
       /** The call that undoes it, sealed for this tenant. */
       readonly undo?: Uint8Array;
     }
+  /** By this attempt. What an earlier one may have sent stays open all the same. */
   | { readonly ending: 'not_sent' }
   | { readonly ending: 'unknown' };
 
@@ -153,7 +156,7 @@ export function createJournal(deps: JournalDeps): Journal {
         return { kind: 'admitted', admission: admissionOf(tenantId, call, answer) };
       } catch (error) {
         // the commit may stand although its answer was lost: without this the entry would have a holder that lives
-        // and never acts. Nothing was sent, so a commit that stands is given back.
+        // and never acts. This attempt sent nothing, so a commit that stands is given back.
         const { key, host, token } = call;
         settleUntilDone({ tenantId, key, host, token }, { ending: 'not_sent' }).catch(() => undefined); // stopped: the fence takes over
         throw error;
@@ -186,7 +189,7 @@ export function createJournal(deps: JournalDeps): Journal {
 function admissionOf(
   tenantId: TenantId,
   call: Call,
-  { secretVersion: version, secretRules: rules }: AdmitAnswer & { kind: 'admitted' },
+  { repeat, secretVersion: version, secretRules: rules }: AdmitAnswer & { kind: 'admitted' },
 ): Admission {
   const { key, toolId, host, token, secretName: name } = call;
   if ((name === undefined) !== (version === null) || (version === null) !== (rules === null)) {
@@ -194,7 +197,7 @@ function admissionOf(
   }
   const secret =
     name === undefined || version === null || rules === null ? undefined : { name, version, rules };
-  const admission = { tenantId, key, toolId, host, token, secret } as Admission;
+  const admission = { tenantId, key, toolId, host, token, repeat, secret } as Admission;
   issued.add(admission);
   return admission;
 }

@@ -32,7 +32,7 @@ export async function settleCall(
   lease: Lease | undefined,
   ended: Ending,
 ): Promise<CallAnswer | undefined> {
-  const ending = checkAnswer(ended, lease, matched);
+  const ending = checkAnswer(endingOfCall(admission, ended), lease, matched);
   const { settlement, outcome, fault } = await settlementOf(
     deps,
     // what a stop broke off has not used up an attempt
@@ -121,6 +121,10 @@ async function settlementOf(
       return close({ kind: 'provider_unavailable', reason: { message: ending.message }, key });
   }
 }
+
+/** What this attempt did not send, an earlier one may have sent: of the call, nobody knows. */
+const endingOfCall = ({ repeat }: Admission, ending: Ending): Ending =>
+  repeat && ending.kind === 'not_sent' ? { kind: 'unknown', message: ending.message } : ending;
 
 /** What may be kept and shown of an ending: redacted, bounded, of the declared shape. */
 function checkAnswer(ending: Ending, lease: Lease | undefined, matched: MatchedCall): Ending {
