@@ -101,6 +101,21 @@ describe('what a call costs', () => {
     },
   );
 
+  it('attack: a tool that only reports what it costs is not declared: no budget would hold for it', async () => {
+    for (const costMicros of [{}, { costMicros: 0 }])
+      await expect(
+        declare('desk.free', { ...costMicros, costReportedAt: 'usage.micros' }),
+      ).rejects.toMatchObject({ code: 'BAD_INPUT', field: 'costMicros' });
+    // the least that it may say is enough: what was reported before stands in the way of the next
+    await declare('desk.cheap', { costMicros: 1, costReportedAt: 'usage.micros' });
+    const { used } = await costs();
+    await setQuota(db(), 'cost_micros_per_day', used + 10);
+    line.tool.answer = () => ({ usage: { micros: 10 } });
+    expect(await host.call(run, 'desk.cheap', { id: 'h' })).toMatchObject({ kind: 'ok' });
+    expect(await host.call(run, 'desk.cheap', { id: 'i' })).toMatchObject({ kind: 'budget_exceeded' });
+    await setQuota(db(), 'cost_micros_per_day', 1_000_000);
+  });
+
   it('is given back when nothing was sent, and kept when nobody knows', async () => {
     await declare('desk.away', {
       costMicros: 300,

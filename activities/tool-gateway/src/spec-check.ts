@@ -13,7 +13,10 @@ export function checkedSpec(spec: Json): ToolSpec {
     const [issue] = parsed.error.issues;
     throw badSpec(issue?.path.join('.') || 'spec', issue?.message ?? 'not valid');
   }
-  const { inputSchema } = parsed.data;
+  const { inputSchema, costMicros, costReportedAt } = parsed.data;
+  // of nothing nothing is reserved, so no budget would ever stand in its way
+  if (costReportedAt !== undefined && costMicros === 0)
+    throw badSpec('costMicros', 'must be above 0 where costReportedAt is given: it is what a call reserves');
   if (inputSchema['type'] !== 'object' || inputSchema['additionalProperties'] !== false) {
     throw badSpec('inputSchema', 'must be an object schema with additionalProperties: false');
   }
