@@ -162,6 +162,17 @@ describe('what undoes a call', () => {
     expect(closed.map(({ body }) => 'undoDigest' in (body as object))).toEqual([true, false]);
   });
 
+  it('attack: that would be larger than an answer may be is not kept, and the call ends as it did', async () => {
+    const from = { from: 'answer', path: 'd' };
+    const compensation = { tool: 'desk.read', args: { id: from, text: from } };
+    await declare('desk.large', { compensation, answerBytesMax: 262_144 });
+    for (const size of [130_000, 132_000]) {
+      line.tool.answer = () => ({ d: 'x'.repeat(size) });
+      expect(await host.call(run, 'desk.large', { id: String(size) })).toMatchObject({ kind: 'ok' });
+    }
+    expect((await undos()).map((undo) => undo !== null)).toEqual([true, false]);
+  });
+
   it.each([
     ['names no tool', { tool: 'desk.nothing', args: {} }, 'compensation.tool'],
     [
@@ -172,6 +183,14 @@ describe('what undoes a call', () => {
     [
       'lacks an argument that the tool needs',
       { tool: 'desk.read', args: { text: { value: 'x' } } },
+      'compensation.args',
+    ],
+    [
+      'has more than 32 arguments',
+      {
+        tool: 'desk.read',
+        args: Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`a${i}`, { value: 1 }])),
+      },
       'compensation.args',
     ],
     [

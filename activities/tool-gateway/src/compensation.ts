@@ -9,16 +9,28 @@ export interface Undo {
   readonly args: { readonly [name: string]: Json };
 }
 
-/** undefined: the answer lacks what the declaration takes from it, so nothing is known that would undo the call. */
+/** An undo is kept with the effect, as its answer is, and may be no larger; JSON, in bytes. */
+const UNDO_BYTES_MAX = 262_144;
+
+/**
+ * undefined: the answer lacks what the declaration takes from it, or it would be above 256 KiB, so nothing is known that
+ * would undo the call.
+ */
 export function undoOf(
   { tool, args }: Compensation,
   call: { readonly args: Json; readonly answer: Json },
 ): Undo | undefined {
-  const found = Object.entries(args).map(
-    ([name, from]) => [name, 'value' in from ? from.value : valueAt(call[from.from], from.path)] as const,
-  );
-  if (found.some(([, value]) => value === undefined)) return undefined;
-  return { tool, args: Object.fromEntries(found) as Undo['args'] };
+  const found: [string, Json][] = [];
+  let bytes = 0;
+  for (const [name, from] of Object.entries(args)) {
+    const value = 'value' in from ? from.value : valueAt(call[from.from], from.path);
+    if (value === undefined) return undefined;
+    // one by one: a declaration may take the same large part many times, and all of it as one text fills the host
+    bytes += Buffer.byteLength(JSON.stringify([name, value]), 'utf8');
+    if (bytes > UNDO_BYTES_MAX) return undefined;
+    found.push([name, value]);
+  }
+  return { tool, args: Object.fromEntries(found) };
 }
 
 /** Why the arguments of the undoing call would not be what its tool takes; undefined: they would. */

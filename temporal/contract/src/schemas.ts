@@ -66,7 +66,9 @@ const CompensationArgument = z.union([
 const Compensation = z.strictObject({
   /** The tool that undoes what this one did; must exist when this one is declared. */
   tool: z.string().min(3).max(128),
-  args: z.record(z.string().min(1).max(63), CompensationArgument),
+  args: z
+    .record(z.string().min(1).max(63), CompensationArgument)
+    .refine((args) => Object.keys(args).length <= 32, 'at most 32 arguments'),
 });
 
 const toolBase = {
