@@ -92,7 +92,14 @@ describe('a crash between two awaits, in a host that lives on', () => {
 
 describe('a ticket that its room did not make', () => {
   it('attack: an admission that the journal did not give sends nothing, not even for a tool without a credential', async () => {
-    const forged = { tenantId: run.tenantId, key: 'x', toolId: 'open.send', host: 'h', token: 't', repeat: false };
+    const forged = {
+      tenantId: run.tenantId,
+      key: 'x',
+      toolId: 'open.send',
+      host: 'h',
+      token: 't',
+      repeat: false,
+    };
     const forger = await line.newHost({
       admit: async () => ({ kind: 'admitted', admission: forged as unknown as Admission }),
     });
