@@ -1,7 +1,8 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { tenantId } from '@bulkhead/contract';
+import { CHANNELS, tenantId } from '@bulkhead/contract';
 import type { Envelope, Json, RunId } from '@bulkhead/contract';
+import { createSealer } from '@bulkhead/journal/control';
 import { decideApproval, listApprovals } from '@bulkhead/policy/admin';
 import { endApprovals } from '@bulkhead/policy/control';
 import { createCloseWatcher } from '@bulkhead/runs/control';
@@ -156,6 +157,34 @@ describe('an approval whose time is up', () => {
       await decision.end();
     }
     expect(await endApprovals(line.control)).toBe(1);
+  });
+});
+
+describe('whoever watches approvals', () => {
+  it('is told by the sealer what a call asked for and voided, by no call, and at once what a person decided', async () => {
+    const sealer = createSealer({ control: line.control, onError: (error) => expect.fail(String(error)) });
+    await sealer.sealOnce();
+    const hints: string[] = [];
+    const stop = await line.control.listen(CHANNELS.changes, (payload) => hints.push(payload));
+    /** All that was told before now: commits tell in their order. */
+    const told = async (): Promise<string[]> => {
+      await line.control.query('SELECT pg_notify($1, $2)', [CHANNELS.changes, 'now']);
+      await vi.waitFor(() => expect(hints).toContain('now'));
+      return hints.splice(0).filter((hint) => hint !== 'now' && hint !== '');
+    };
+    const id = await ask('T-1');
+    await line.publish('acme', [
+      { ...(ASK as object), id: 'ask-others', approval: { approvers: ['operator'], expiresInSeconds: 600 } },
+    ]);
+    const other = await ask('T-1');
+    expect([await stateOf(id), await stateOf(other)]).toEqual(['void', 'pending']);
+    expect(await told()).toEqual([]);
+    await sealer.sealOnce();
+    expect(await told()).toEqual(['approvals acme']);
+    await line.publish('acme', [ASK]);
+    await decide(await ask('T-2'), 'approved');
+    expect(await told()).toEqual(['approvals acme']);
+    await stop();
   });
 });
 

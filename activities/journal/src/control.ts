@@ -89,6 +89,7 @@ function sealTenant(control: Pick<ControlDb, 'run'>, tenantId: string): Promise<
     if (rows.length === 0) return 0;
     const links = chain(tenantId, head, rows);
     const last = links[links.length - 1]!;
+    const told = hints(tenantId, rows);
     // positions, head and hints in one statement: every round trip here is processor time that calls wait for
     await tx.$executeRaw`
       WITH sealed AS (
@@ -98,7 +99,8 @@ function sealTenant(control: Pick<ControlDb, 'run'>, tenantId: string): Promise<
                AS l (id, seq, prev_hash, hash)
          WHERE r.tenant_id = ${tenantId} AND r.id = l.id AND r.seq IS NULL),
       head AS (UPDATE journal_heads SET seq = ${last.seq}, hash = ${last.hash} WHERE tenant_id = ${tenantId})
-      SELECT pg_notify(${CHANNELS.runs}, hint) FROM unnest(${hints(tenantId, rows)}::text[]) AS hint`;
+      SELECT pg_notify(channel, hint)
+        FROM unnest(${told.map(({ channel }) => channel)}::text[], ${told.map(({ text }) => text)}::text[]) AS h (channel, hint)`;
     return rows.length;
   });
 }
@@ -126,14 +128,22 @@ function chain(
   });
 }
 
-/** Hints for whoever watches runs: `[{ tenantId, runId }]`. The rows decide. */
-function hints(tenantId: string, rows: readonly Row[]): string[] {
+interface Hint {
+  readonly channel: string;
+  readonly text: string;
+}
+
+/** For whoever watches runs: `[{ tenantId, runId }]`, and approvals, of which a call that asks for one tells nobody. The rows decide. */
+function hints(tenantId: string, rows: readonly Row[]): Hint[] {
   const runs = [...new Set(rows.flatMap((row) => row.run_id ?? []))];
-  const texts: string[] = [];
+  const told: Hint[] = [];
   for (let at = 0; at < runs.length; at += HINT_RUNS_MAX) {
-    texts.push(JSON.stringify(runs.slice(at, at + HINT_RUNS_MAX).map((runId) => ({ tenantId, runId }))));
+    const some = runs.slice(at, at + HINT_RUNS_MAX).map((runId) => ({ tenantId, runId }));
+    told.push({ channel: CHANNELS.runs, text: JSON.stringify(some) });
   }
-  return texts;
+  if (rows.some(({ kind }) => kind === 'approval'))
+    told.push({ channel: CHANNELS.changes, text: `approvals ${tenantId}` });
+  return told;
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
