@@ -113,6 +113,17 @@ export function readDocument(value: unknown): PolicyDocument {
   throw new BulkheadError('BAD_INPUT', { field: path, publicMessage: `${path}: ${message}` });
 }
 
+/** The row in force under a profile, as it is stored. */
+export function policyInForce(db: TenantDb, profile: string) {
+  const { tenantId } = db;
+  return db.run(async (tx) => {
+    const head = await tx.policyHead.findUnique({ where: { tenantId_profile: { tenantId, profile } } });
+    if (!head) return undefined;
+    const { version } = head;
+    return tx.policy.findUnique({ where: { tenantId_profile_version: { tenantId, profile, version } } });
+  });
+}
+
 /** The version in force; undefined when there is none under this profile. */
 export async function currentPolicy(
   db: TenantDb,
@@ -120,13 +131,7 @@ export async function currentPolicy(
 ): Promise<
   { readonly version: number; readonly document: PolicyDocument; readonly publishedBy: string } | undefined
 > {
-  const { tenantId } = db;
-  const row = await db.run(async (tx) => {
-    const head = await tx.policyHead.findUnique({ where: { tenantId_profile: { tenantId, profile } } });
-    if (!head) return undefined;
-    const { version } = head;
-    return tx.policy.findUnique({ where: { tenantId_profile_version: { tenantId, profile, version } } });
-  });
+  const row = await policyInForce(db, profile);
   if (!row) return undefined;
   return { version: row.version, document: readDocument(row.document), publishedBy: row.publishedBy };
 }

@@ -3,6 +3,7 @@ import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { CHANNELS } from '@bulkhead/contract';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { Watchers } from '../watch/watchers.js';
 import type { Caller } from './principal.js';
 
 /**
@@ -11,7 +12,7 @@ import type { Caller } from './principal.js';
  */
 @Injectable()
 export class AccessFeed implements OnModuleInit, OnModuleDestroy {
-  private readonly watchers = new Map<string, Set<() => void>>();
+  private readonly watchers = new Watchers();
   private stop: (() => Promise<void>) | undefined;
 
   constructor(
@@ -28,19 +29,12 @@ export class AccessFeed implements OnModuleInit, OnModuleDestroy {
 
   /** Calls `onHint` when what the caller may do may have changed, until the returned function is called. */
   watch(caller: Caller, onHint: () => void): () => void {
-    const whose = caller.kind === 'member' ? caller.tenantId : PLATFORM;
-    const set = this.watchers.get(whose) ?? new Set();
-    this.watchers.set(whose, set.add(onHint));
-    return () => {
-      set.delete(onHint);
-      if (set.size === 0 && this.watchers.get(whose) === set) this.watchers.delete(whose);
-    };
+    return this.watchers.add(caller.kind === 'member' ? caller.tenantId : PLATFORM, onHint);
   }
 
   /** An empty hint is about the platform's operators, or comes after a time when nobody listened: then it is about all. */
   private pass(payload: string): void {
-    const sets = payload === '' ? [...this.watchers.values()] : [this.watchers.get(payload)];
-    for (const set of sets) for (const onHint of set ?? []) onHint();
+    this.watchers.tell(payload === '' ? undefined : [payload]);
   }
 }
 

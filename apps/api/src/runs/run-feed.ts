@@ -3,6 +3,7 @@ import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { CHANNELS } from '@bulkhead/contract';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { Watchers } from '../watch/watchers.js';
 
 /** Run ids carry their tenant, so an id alone says whose hint it is. */
 const RUN_IDS = /[a-z][a-z0-9-]{1,30}[a-z0-9]\.run\.[0-9a-hjkmnp-tv-z]{26}/g;
@@ -10,7 +11,7 @@ const RUN_IDS = /[a-z][a-z0-9-]{1,30}[a-z0-9]\.run\.[0-9a-hjkmnp-tv-z]{26}/g;
 /** One LISTEN per process; hints are passed on to whoever watches that run. They carry no content: watchers re-read. */
 @Injectable()
 export class RunFeed implements OnModuleInit, OnModuleDestroy {
-  private readonly watchers = new Map<string, Set<() => void>>();
+  private readonly watchers = new Watchers();
   private stop: (() => Promise<void>) | undefined;
 
   constructor(
@@ -27,18 +28,11 @@ export class RunFeed implements OnModuleInit, OnModuleDestroy {
 
   /** Calls `onHint` when the run may have changed, until the returned function is called. */
   watch(runId: string, onHint: () => void): () => void {
-    const set = this.watchers.get(runId) ?? new Set();
-    this.watchers.set(runId, set.add(onHint));
-    return () => {
-      set.delete(onHint);
-      if (set.size === 0 && this.watchers.get(runId) === set) this.watchers.delete(runId);
-    };
+    return this.watchers.add(runId, onHint);
   }
 
   private pass(payload: string): void {
-    const ids = payload.match(RUN_IDS);
     // a hint that names no run (after a reconnect, for example) may be about any
-    const sets = ids ? ids.map((id) => this.watchers.get(id)) : [...this.watchers.values()];
-    for (const set of sets) for (const onHint of set ?? []) onHint();
+    this.watchers.tell(payload.match(RUN_IDS) ?? undefined);
   }
 }

@@ -4,6 +4,7 @@ import { CHANNELS } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { Watchers } from './watchers.js';
 
 /** What the database tells of, by the word in front of the tenant. */
 export type Told = 'approvals' | 'stops';
@@ -11,7 +12,7 @@ export type Told = 'approvals' | 'stops';
 /** One LISTEN per process; hints are passed on to whoever watches that of that tenant. They carry no content. */
 @Injectable()
 export class TenantFeed implements OnModuleInit, OnModuleDestroy {
-  private readonly watchers = new Map<string, Set<() => void>>();
+  private readonly watchers = new Watchers();
   private stop: (() => Promise<void>) | undefined;
 
   constructor(
@@ -28,18 +29,11 @@ export class TenantFeed implements OnModuleInit, OnModuleDestroy {
 
   /** Calls `onHint` when it may have changed, until the returned function is called. */
   watch(what: Told, tenantId: TenantId, onHint: () => void): () => void {
-    const key = `${what} ${tenantId}`;
-    const set = this.watchers.get(key) ?? new Set();
-    this.watchers.set(key, set.add(onHint));
-    return () => {
-      set.delete(onHint);
-      if (set.size === 0 && this.watchers.get(key) === set) this.watchers.delete(key);
-    };
+    return this.watchers.add(`${what} ${tenantId}`, onHint);
   }
 
   private pass(payload: string): void {
     // an empty hint comes after a time when nobody listened, and may be about anything
-    const sets = payload === '' ? [...this.watchers.values()] : [this.watchers.get(payload)];
-    for (const set of sets) for (const onHint of set ?? []) onHint();
+    this.watchers.tell(payload === '' ? undefined : [payload]);
   }
 }
