@@ -185,6 +185,38 @@ describe('a reset from outside of a run that had ended', () => {
     expect(await sweepOf(id, [closed('second')]).sweepOnce()).toBe(0);
   });
 
+  it.each([
+    ['is gone from Temporal', async () => undefined, '2026-03-01T11:59:00.000Z'],
+    // what failed only this time must not be passed over: the next look goes back as far
+    ['cannot be looked at', () => Promise.reject(new Error('no')), '2026-02-28T11:59:00.000Z'],
+  ])('is noticed although another run of the tenant %s', async (_, lost, next) => {
+    await ended();
+    await database.asOwner('DELETE FROM runs');
+    const runs = await newRuns('acme', 2, '2026-01-01');
+    await database.asOwner(
+      "UPDATE runs SET state = 'completed', finished_at = now(), closed_execution = 'first'",
+    );
+    const [gone, here] = runs.map(({ id }) => id).toSorted();
+    const asked: Date[] = [];
+    const sweep = createResetSweep({
+      control,
+      log,
+      now: () => new Date('2026-03-01T12:00:00Z'),
+      temporal: {
+        executions: async (_tenant, since) => {
+          asked.push(since);
+          return runs.map(({ id }) => ({ runId: id, ...closed('second') }));
+        },
+        latest: async ({ runId }) => (runId === gone ? lost() : { runId, ...closed('second') }),
+      },
+    });
+    expect(await sweep.sweepOnce()).toBe(1);
+    expect(await row(here!)).toMatchObject([{ state: 'running' }]);
+    expect(await row(gone!)).toMatchObject([{ state: 'completed' }]);
+    await sweep.sweepOnce();
+    expect(asked[1]?.toISOString()).toBe(next);
+  });
+
   it('is looked for a day back at first, then since the look before', async () => {
     const asked: Date[] = [];
     const sweep = sweepOf(await ended(), [], asked);

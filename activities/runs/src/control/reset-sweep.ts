@@ -49,15 +49,23 @@ export function createResetSweep({ control, temporal, log, now }: ResetSweepDeps
     const ids = [...new Set(listed.map(({ runId }) => runId))];
     const ended = await control.query<{ runId: RunId; execution: string | null }>(ENDED, [tenantId, ids]);
     let reopened = 0;
+    let failed = false;
     for (const { runId, execution } of ended) {
       if (!listed.some((one) => one.runId === runId && isOther(one, execution))) continue;
-      // the list lags, and has what a reset ended: only the run itself can say what its last execution is
-      if (!isOther(await temporal.latest({ tenantId, runId }), execution)) continue;
-      await control.query(REOPEN, [tenantId, runId]);
-      log.info({ tenantId, runId }, 'run is open again');
-      reopened += 1;
+      try {
+        // the list lags, and has what a reset ended: only the run itself can say what its last execution is
+        const last = await temporal.latest({ tenantId, runId });
+        if (!last || !isOther(last, execution)) continue;
+        await control.query(REOPEN, [tenantId, runId]);
+        log.info({ tenantId, runId }, 'run is open again');
+        reopened += 1;
+      } catch (error) {
+        // it must not hide the resets of the others; it is looked at again with the same list
+        failed = true;
+        log.warn({ tenantId, runId, fault: nameOf(error) }, 'cannot look at a run');
+      }
     }
-    lookedAt.set(tenantId, startedAt);
+    if (!failed) lookedAt.set(tenantId, startedAt);
     return reopened;
   };
 

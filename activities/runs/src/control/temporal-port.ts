@@ -52,8 +52,8 @@ export interface RunsInTemporal {
    * store: it lags a little. Of more than 10,000 the newest.
    */
   executions(tenantId: TenantId, since: Date): Promise<readonly RunExecution[]>;
-  /** The last execution, from the run itself: it does not lag. */
-  latest(run: Pick<RunRef, 'tenantId' | 'runId'>): Promise<RunExecution>;
+  /** The last execution, from the run itself: it does not lag. undefined: retention has removed it. */
+  latest(run: Pick<RunRef, 'tenantId' | 'runId'>): Promise<RunExecution | undefined>;
 }
 
 /**

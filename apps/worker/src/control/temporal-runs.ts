@@ -100,7 +100,12 @@ export function createRunsInTemporal(connection: Connection): RunsInTemporal {
 
     async latest({ tenantId, runId }) {
       const client = clientOf(tenantId);
-      return executionOf(await soon(client, () => client.workflow.getHandle(runId).describe()));
+      try {
+        return executionOf(await soon(client, () => client.workflow.getHandle(runId).describe()));
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return undefined;
+        throw error;
+      }
     },
   };
 }
