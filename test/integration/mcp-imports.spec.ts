@@ -189,6 +189,77 @@ describe('an import', () => {
   });
 });
 
+describe('attack: a list whose schemas take long to compile', () => {
+  const names = ['a', 'b', 'c'];
+  /** Each schema tells when it was last read. */
+  const slow = (onRead: (name: string) => void) => async () =>
+    names.map((name) => ({
+      name,
+      inputSchema: {
+        type: 'object',
+        get properties() {
+          onRead(name);
+          return {};
+        },
+      },
+    }));
+  const state = async (id: string) => (await listImports(db())).find((each) => each.id === id);
+
+  it('is checked before the tenant’s lock is taken, each in a turn of its own', async () => {
+    let [isLocked, turn] = [false, 0];
+    const locks = {
+      ...db(),
+      change: async (work: never) => {
+        isLocked = true;
+        return db().change(work);
+      },
+    } as ReturnType<typeof db>;
+    const readAt = new Map<string, number>();
+    const read = (name: string): void => {
+      expect(isLocked).toBe(false);
+      readAt.set(name, turn);
+    };
+    let isOver = false;
+    const count = (): void => {
+      turn += 1;
+      if (!isOver) setImmediate(count);
+    };
+    count();
+    const { id } = await order('turns', { url: 'https://turns.example/mcp' });
+    await carryOutImports(locks, slow(read)).finally(() => (isOver = true));
+    expect(await state(id)).toMatchObject({ state: 'done' });
+    expect(new Set(readAt.values()).size).toBe(names.length);
+  });
+
+  it('is taken over as far as there is time, and further by the next import', async () => {
+    const made: unknown[] = [];
+    for (const _ of names) {
+      const { id } = await order('slow', { url: 'https://slow.example/mcp' });
+      await carryOutImports(
+        db(),
+        slow(() => undefined),
+        0,
+      );
+      made.push((await state(id))?.changes?.map(({ change }) => change));
+    }
+    expect(made).toEqual([
+      ['new', 'left_out', 'left_out'],
+      ['same', 'new', 'left_out'],
+      ['same', 'same', 'new'],
+    ]);
+  });
+
+  it('changes nothing once its order has ended', async () => {
+    const { id } = await order('late', { url: 'https://late.example/mcp' });
+    const late = async () => {
+      await line.database.asOwner("UPDATE mcp_imports SET state = 'failed' WHERE id = $1", [id]);
+      return slow(() => undefined)();
+    };
+    await expect(carryOutImports(db(), late)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    expect((await listTools(db())).filter((tool) => tool.id.startsWith('late.'))).toEqual([]);
+  });
+});
+
 describe('an order', () => {
   it.each([
     ['a.b', { url: 'https://x.example/mcp' }, 'system'],
@@ -215,20 +286,26 @@ describe('an order', () => {
     expect(waited.map(({ state }) => state)).toEqual(Array(5).fill('failed'));
   });
 
-  it('whose host died is taken again', async () => {
+  it('whose host did not finish it has failed, and is not taken again for ever', async () => {
     const { id } = await order('again', { url: mcp.url });
     await line.database.asOwner(
       `UPDATE mcp_imports SET state = 'taken', taken_at = now() - interval '30 seconds' WHERE id = $1`,
       [id],
     );
-    const state = async () => (await listImports(db())).find((each) => each.id === id)?.state;
+    const found = async () => (await listImports(db())).find((each) => each.id === id);
     await carryOutImports(db(), host.listMcp);
-    expect(await state()).toBe('taken');
+    expect(await found()).toMatchObject({ state: 'taken' });
     await line.database.asOwner(
       "UPDATE mcp_imports SET taken_at = now() - interval '61 seconds' WHERE id = $1",
       [id],
     );
+    mcp.heard.length = 0;
     await carryOutImports(db(), host.listMcp);
-    expect(await state()).toBe('done');
+    expect(await found()).toMatchObject({
+      state: 'failed',
+      endedAt: expect.any(Date) as Date,
+      message: 'A host took it and did not finish it.',
+    });
+    expect(mcp.heard).toEqual([]);
   });
 });

@@ -2,9 +2,9 @@ import { BulkheadError, CHANNELS, toolId as asToolId } from '@bulkhead/contract'
 import type { ImportId, Json } from '@bulkhead/contract';
 import { McpToolSpec } from '@bulkhead/contract/schemas';
 import type { McpTool } from '@bulkhead/contract/schemas';
-import type { TenantDb } from '@bulkhead/prisma/tenant';
+import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { McpLister } from './adapters/mcp-list.js';
-import { importListed } from './import.js';
+import { CHECK_MS, importListed } from './import.js';
 import type { ImportChange } from './import.js';
 import { record } from './registry.js';
 import { badSpec } from './spec-check.js';
@@ -27,7 +27,7 @@ export interface McpImport {
 /** Orders of a tenant that may wait at once, and how long one waits for a host. */
 const WAITING_MAX = 5;
 const WAIT_MS = 300_000;
-/** Longer than a server may take to list: a host that died with an order is not waited for. */
+/** Longer than listing, checking and changing may take: a host that died with an order is not waited for. */
 const TAKEN_MS = 60_000;
 
 /**
@@ -68,25 +68,35 @@ export async function listImports(db: TenantDb): Promise<readonly McpImport[]> {
   return rows.map(view);
 }
 
-/** Carries out the orders of one tenant that wait for a host. @throws BulkheadError DATABASE_UNAVAILABLE */
-export async function carryOutImports(db: TenantDb, list: McpLister): Promise<void> {
+/**
+ * Carries out the orders of one tenant that wait for a host.
+ * @param checkMs how long the new schemas of one import may be compiled
+ * @throws BulkheadError DATABASE_UNAVAILABLE; the order it stood at ends as failed a minute after it was taken
+ */
+export async function carryOutImports(db: TenantDb, list: McpLister, checkMs = CHECK_MS): Promise<void> {
   for (let order = await take(db); order; order = await take(db)) {
     const { id, system, actor, reason } = order;
-    const end = (data: { state: string; message?: string; changes?: object }): Promise<unknown> =>
-      db.run((tx) =>
-        tx.mcpImport.updateMany({ where: { id, state: 'taken' }, data: { ...data, endedAt: new Date() } }),
-      );
+    const end = async (tx: TenantClient, data: object): Promise<void> => {
+      const where = { id, state: 'taken' };
+      const { count } = await tx.mcpImport.updateMany({ where, data: { ...data, endedAt: new Date() } });
+      // with the changes in one transaction: what is said to have failed has changed nothing
+      if (count === 0) throw new BulkheadError('INVALID_STATE', { internal: `import ${id} has ended` });
+    };
     const server = checkedServer(order.server as Json);
     const listed = await list(db.tenantId, server).catch(() => undefined); // whatever it says of itself, nobody has approved it
     if (!listed) {
-      await end({
-        state: 'failed',
-        message: 'The server could not be reached, or does not list its tools as it should.',
-      });
+      const message = 'The server could not be reached, or does not list its tools as it should.';
+      await db.run((tx) => end(tx, { state: 'failed', message }));
       continue;
     }
-    const changes = await importListed(db, { system, server }, listed, { actor, reason });
-    await end({ state: 'done', changes: changes as unknown as object });
+    const importing = {
+      system,
+      server,
+      by: { actor, reason },
+      checkMs,
+      end: (tx: TenantClient, changes: object) => end(tx, { state: 'done', changes }),
+    };
+    await importListed(db, importing, listed);
   }
 }
 
@@ -98,20 +108,28 @@ interface Taken {
   readonly reason: string;
 }
 
-/** One order, for this host alone; one whose host did not come back is taken again. */
+/**
+ * One order, for this host alone. One whose host did not come back has failed: whatever made that host fail would make
+ * the next one fail, and again, for as long as there are hosts.
+ */
 async function take(db: TenantDb): Promise<Taken | undefined> {
-  const rows = await db.run(
-    (tx) => tx.$queryRaw<Taken[]>`
+  const rows = await db.run(async (tx) => {
+    await tx.$executeRaw`
+      UPDATE mcp_imports SET state = 'failed', ended_at = now(), message = ${UNFINISHED}
+       WHERE tenant_id = ${db.tenantId} AND state = 'taken'
+         AND taken_at < now() - make_interval(secs => ${TAKEN_MS / 1000}::float8)`;
+    return tx.$queryRaw<Taken[]>`
       UPDATE mcp_imports SET state = 'taken', taken_at = now()
        WHERE tenant_id = ${db.tenantId} AND id = (
          SELECT id FROM mcp_imports WHERE tenant_id = ${db.tenantId}
-            AND (state = 'asked' AND asked_at > now() - make_interval(secs => ${WAIT_MS / 1000}::float8)
-              OR state = 'taken' AND taken_at < now() - make_interval(secs => ${TAKEN_MS / 1000}::float8))
+            AND state = 'asked' AND asked_at > now() - make_interval(secs => ${WAIT_MS / 1000}::float8)
           ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-      RETURNING id, system, server, actor, reason`,
-  );
+      RETURNING id, system, server, actor, reason`;
+  });
   return rows[0];
 }
+
+const UNFINISHED = 'A host took it and did not finish it.';
 
 function checkedServer(server: Json): McpTool['server'] {
   const parsed = McpToolSpec.shape.server.safeParse(server);

@@ -1,7 +1,9 @@
+import { performance } from 'node:perf_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { canonicalJson, isStorable, toolId as asToolId } from '@bulkhead/contract';
 import type { Json, ToolId } from '@bulkhead/contract';
 import { ToolSpecSchema } from '@bulkhead/contract/schemas';
-import type { McpTool } from '@bulkhead/contract/schemas';
+import type { McpTool, ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { ToolOffer } from './adapters/adapter.js';
 import { asOffer } from './adapters/mcp-pin.js';
@@ -33,6 +35,20 @@ const IMPORT_MAX = 200;
 const TOLD_BYTES_MAX = 262_144;
 const IMPORTED = 'Imported, and off until an admin says what it does and switches it on.';
 
+/** How long new schemas may be compiled; with the 20 s of listing and the 15 s of a transaction, less than an order is held. */
+export const CHECK_MS = 10_000;
+
+/** What an import is for, and how it ends. */
+export interface Importing {
+  readonly system: string;
+  readonly server: McpTool['server'];
+  readonly by: ChangedBy;
+  /** Milliseconds for compiling what is new; what they do not suffice for is left to another import. */
+  readonly checkMs: number;
+  /** In the transaction that changes the tools, after the last of them. */
+  readonly end: (tx: TenantClient, changes: readonly ImportChange[]) => Promise<void>;
+}
+
 /**
  * Takes over what a server lists, in one transaction. What is new becomes a tool that is off, irreversible, never
  * repeated, and pinned to what was listed: nothing that the server says of itself is believed. What is here already is
@@ -41,12 +57,13 @@ const IMPORTED = 'Imported, and off until an admin says what it does and switche
  */
 export async function importListed(
   db: TenantDb,
-  { system, server }: { readonly system: string; readonly server: McpTool['server'] },
+  { system, server, by, checkMs, end }: Importing,
   listed: readonly ListedTool[],
-  by: ChangedBy,
-): Promise<readonly ImportChange[]> {
+): Promise<void> {
   const offers = offersOf(system, listed);
-  return db.change(async (tx) => {
+  // before the tenant's lock: no call of the tenant begins while it is held, and it is not held for long
+  const specs = await specsOf(db, server, offers, checkMs);
+  await db.change(async (tx) => {
     const rows = await tx.tool.findMany({ take: TOOLS_MAX });
     let room = TOOLS_MAX - rows.length;
     const changes: ImportChange[] = [];
@@ -64,7 +81,7 @@ export async function importListed(
         else changes.push(await compare(tx, db, { ...row, name, toolId }, known, offer, by));
         continue;
       }
-      const spec = specOf(server, name, offer);
+      const spec = specs.get(toolId) ?? TOO_LONG;
       if (typeof spec === 'string' || room === 0) {
         leave(typeof spec === 'string' ? spec : `A tenant has at most ${TOOLS_MAX} tools.`);
         continue;
@@ -79,8 +96,30 @@ export async function importListed(
       const known = sameTool(spec, server, undefined);
       if (known && !names.has(known.tool)) changes.push({ name: known.tool, toolId: id, change: 'gone' });
     }
-    return bounded(changes);
+    await end(tx, bounded(changes));
   });
+}
+
+const TOO_LONG = 'The schemas of this list take too long to check; another import takes over the next ones.';
+
+/** What is new, checked: at least one, then as many as there is time for; every one in a turn of its own. */
+async function specsOf(
+  db: TenantDb,
+  server: McpTool['server'],
+  offers: readonly NamedOffer[],
+  checkMs: number,
+): Promise<ReadonlyMap<ToolId, ToolSpec | string>> {
+  const rows = await db.run((tx) => tx.tool.findMany({ select: { id: true }, take: TOOLS_MAX }));
+  const here = new Set(rows.map(({ id }) => id));
+  const specs = new Map<ToolId, ToolSpec | string>();
+  const until = performance.now() + checkMs;
+  for (const { name, toolId, offer, problem } of offers) {
+    if (toolId === undefined || problem !== undefined || here.has(toolId)) continue;
+    if (specs.size > 0 && performance.now() >= until) break;
+    specs.set(toolId, specOf(server, name, offer));
+    await nextTurn();
+  }
+  return specs;
 }
 
 interface NamedOffer {
@@ -131,7 +170,11 @@ function sameTool(stored: unknown, server: McpTool['server'], name: string | und
 }
 
 /** As nobody has looked at it yet. A text says why it cannot be one. */
-function specOf(server: McpTool['server'], name: string, { pin, description, inputSchema }: ToolOffer) {
+function specOf(
+  server: McpTool['server'],
+  name: string,
+  { pin, description, inputSchema }: ToolOffer,
+): ToolSpec | string {
   try {
     return checkedSpec({
       adapter: 'mcp',
