@@ -103,7 +103,8 @@ async function tryOne(
   const answer = await (root.kind === 'subscription'
     ? told(api, key, root.document, variables)
     : api.ask(key, root.document, variables));
-  const text = JSON.stringify(answer);
+  // a stream that says nothing within its time is silence
+  const text = JSON.stringify(answer ?? null);
   // what the attacker sent may be quoted back; everything else of the victim is marked
   const sent = new Set(
     [CANARY, `${CANARY}-agent`].filter((mark) => JSON.stringify(variables).includes(mark)),
