@@ -6,6 +6,7 @@ import { storeSecret } from '@bulkhead/secret-broker/admin';
 import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
+import { until } from '../support/until.js';
 
 let line: LineUnderTest;
 let host: Host;
@@ -37,15 +38,6 @@ const recordsOf = async (runId: string): Promise<string[]> =>
     )
   ).map((row) => row.kind);
 const usedToday = async (): Promise<number> => (await usage(line.db('acme'), new Date()))[0]!.used;
-/** Waits for a condition of the tool or the database, not for a time. */
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 500; i += 1) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error('the condition did not come true within 5 s');
-}
-
 describe('one effect', () => {
   it('is decided, charged and written down before it is sent, and closed before it is answered', async () => {
     const before = await usedToday();

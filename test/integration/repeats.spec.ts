@@ -7,6 +7,7 @@ import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
+import { until } from '../support/until.js';
 
 /** A call that was sent and never answered, to a tool that honours keys: what becomes of it when it is asked again. */
 const ARGS = { id: 'T-1' };
@@ -64,14 +65,6 @@ const books = async (of = run) => {
   return { ...entry, releases: released.length };
 };
 const OPEN = { state: 'open', outcome: null, charged: 1, releases: 0 };
-/** Waits for what the tool received, not for a time. */
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i += 1) {
-    if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error('the condition did not come true within 5 s');
-}
 const keys = (): unknown[] => line.tool.requests.map(({ headers }) => headers['idempotency-key']);
 
 /** A host to which admit's answer does not come; returns when it has given back what it may hold. */

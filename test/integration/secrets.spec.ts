@@ -15,6 +15,7 @@ import { createStopWatch } from '../../apps/worker/src/host/stop-watch.js';
 import { randomUlid } from '../support/cross-tenant.js';
 import { openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
+import { until } from '../support/until.js';
 
 const ACME = tenantId('acme');
 const BY = { actor: 'key:admin', reason: 'a drill' };
@@ -68,11 +69,6 @@ const grantOf = async (which = tool): Promise<string> => {
   return granted.kind === 'grant' ? granted.grantId : granted.kind;
 };
 const sent = (): (string | undefined)[] => line.tool.requests.map((request) => request.headers.authorization);
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !condition(); i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
-  expect(condition()).toBe(true);
-}
-
 async function declare(id: string, over: object = {}): Promise<void> {
   await putTool(line.db('acme'), id, {
     adapter: 'http',

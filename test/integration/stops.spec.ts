@@ -8,6 +8,7 @@ import { createStopWatch } from '../../apps/worker/src/host/stop-watch.js';
 import { randomUlid } from '../support/cross-tenant.js';
 import { ALLOW_ALL, openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
+import { until } from '../support/until.js';
 
 const ACME = tenantId('acme');
 /** Longer than a hint needs, shorter than the second after which a host looks by itself: hints have to work. */
@@ -44,14 +45,6 @@ const stop = async (
 const resume = (id: string): Promise<void> =>
   resumeCalls(line.db('acme'), { id, reason: 'over', actor: 'key:admin' });
 const inForce = (id: string, boundMs = SOON_MS) => untilInForce(line.db('acme'), id, boundMs);
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 500; i += 1) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error('the condition did not come true within 5 s');
-}
-
 beforeAll(async () => {
   line = await openLine();
   await line.database.asOwner(

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { BulkheadError } from '@bulkhead/contract';
-import type { Json, TenantId } from '@bulkhead/contract';
-import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import type { TenantId } from '@bulkhead/contract';
+import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { sealSecret } from './crypto.js';
 import { storedRules } from './change.js';
 import type { RuleSet as StoredRules } from './change.js';
+import { record } from './record.js';
 import { badSecret, Rules } from './rules.js';
 import type { By, SecretRules } from './rules.js';
 
@@ -239,10 +240,4 @@ function checked<S extends typeof NewSecret | typeof Rotation>(schema: S, secret
   const parsed = schema.safeParse(secret);
   if (parsed.success) return parsed.data as z.output<S>;
   throw badSecret(parsed.error);
-}
-
-async function record(tx: TenantClient, tenantId: string, body: { [key: string]: Json }): Promise<void> {
-  await tx.journalRecord.create({
-    data: { tenantId, kind: 'control', body: body as Prisma.InputJsonObject },
-  });
 }

@@ -1,6 +1,7 @@
 import { BulkheadError, canonicalJson } from '@bulkhead/contract';
 import type { Json, TenantId } from '@bulkhead/contract';
-import type { Prisma, TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
+import { record } from './record.js';
 import { badSecret, Rules } from './rules.js';
 import type { By, SecretRules } from './rules.js';
 
@@ -34,7 +35,7 @@ export async function changeSecret(
       WHERE tenant_id = ${tenantId} AND name = ${name}`;
     const only = (rules: RuleSet): { [field: string]: Json } =>
       Object.fromEntries(changed.map((field) => [field, rules[field] as Json]));
-    const body = {
+    await record(tx, tenantId, {
       change: 'secret_changed',
       secret: name,
       rulesVersion: rulesVersion + 1,
@@ -42,9 +43,6 @@ export async function changeSecret(
       after: only(after),
       by: by.actor,
       reason: by.reason,
-    };
-    await tx.journalRecord.create({
-      data: { tenantId, kind: 'control', body: body as Prisma.InputJsonObject },
     });
     return { rulesVersion: rulesVersion + 1 };
   });

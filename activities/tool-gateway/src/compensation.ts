@@ -9,8 +9,8 @@ export interface Undo {
   readonly args: { readonly [name: string]: Json };
 }
 
-/** An undo is kept with the effect, as its answer is, and may be no larger; JSON, in bytes. */
-const UNDO_BYTES_MAX = 262_144;
+/** What is kept of a call in its effects row, its answer and its undo each; JSON, in bytes. */
+export const KEPT_BYTES_MAX = 262_144;
 
 /**
  * undefined: the answer lacks what the declaration takes from it, or it would be above 256 KiB, so nothing is known that
@@ -27,7 +27,7 @@ export function undoOf(
     if (value === undefined) return undefined;
     // one by one: a declaration may take the same large part many times, and all of it as one text fills the host
     bytes += Buffer.byteLength(JSON.stringify([name, value]), 'utf8');
-    if (bytes > UNDO_BYTES_MAX) return undefined;
+    if (bytes > KEPT_BYTES_MAX) return undefined;
     found.push([name, value]);
   }
   return { tool, args: Object.fromEntries(found) };

@@ -74,6 +74,7 @@ export async function listImports(db: TenantDb): Promise<readonly McpImport[]> {
  * @throws BulkheadError DATABASE_UNAVAILABLE; the order it stood at ends as failed a minute after it was taken
  */
 export async function carryOutImports(db: TenantDb, list: McpLister, checkMs = CHECK_MS): Promise<void> {
+  if ((await db.read(WAITING, [db.tenantId])).length === 0) return;
   for (let order = await take(db); order; order = await take(db)) {
     const { id, system, actor, reason } = order;
     const end = async (tx: TenantClient, data: object): Promise<void> => {
@@ -99,6 +100,13 @@ export async function carryOutImports(db: TenantDb, list: McpLister, checkMs = C
     await importListed(db, importing, listed);
   }
 }
+
+/** Asked for each tenant every few seconds: where nothing waits, nothing is locked or written. */
+const WAITING = {
+  name: 'mcp_import_waiting',
+  text: `SELECT id FROM mcp_imports WHERE tenant_id = $1 AND (state = 'taken' OR (state = 'asked'
+    AND asked_at > now() - make_interval(secs => ${WAIT_MS / 1000}))) LIMIT 1`,
+};
 
 interface Taken {
   readonly id: string;

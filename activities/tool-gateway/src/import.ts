@@ -136,7 +136,7 @@ function offersOf(system: string, listed: readonly ListedTool[]): readonly Named
   return names.map((name, i): NamedOffer => {
     const found = listed.filter((tool) => tool.name === name);
     const toolId = ids[i];
-    const base = { name, toolId: toolId };
+    const base = { name, toolId };
     if (!isStorable(JSON.stringify(found)))
       return { ...base, offer: NOTHING, problem: 'Its text is not valid Unicode.' };
     const offer = asOffer(found);

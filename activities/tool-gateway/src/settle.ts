@@ -6,7 +6,7 @@ import type { Lease } from '@bulkhead/secret-broker/line';
 import { ANSWER_DEPTH_MAX, failed } from './adapters/adapter.js';
 import type { Ending } from './adapters/adapter.js';
 import { indeterminate } from './answers.js';
-import { reportedCost, undoOf } from './compensation.js';
+import { KEPT_BYTES_MAX, reportedCost, undoOf } from './compensation.js';
 import type { GatewayContext, GatewayDeps } from './deps.js';
 import type { CallInFlight } from './in-flight.js';
 import type { MatchedCall } from './match.js';
@@ -16,8 +16,6 @@ import type { Redactor } from './redact.js';
 
 /** Attempts after which a request that never gets an answer is closed instead of repeated. */
 const ATTEMPTS_MAX = 8;
-/** Stored as it stands in the effects row; a larger one would have to become an artifact. */
-const RESULT_BYTES_MAX = 262_144;
 
 /**
  * Redacts, closes the entry and gives the outcome; the entry is closed before anybody sees the answer. undefined: a stop
@@ -137,8 +135,8 @@ function checkAnswer(ending: Ending, lease: Lease | undefined, matched: MatchedC
   if (depthExceeds(ending.value, ANSWER_DEPTH_MAX))
     return failed('The answer of the tool is nested too deeply.');
   const { value, text } = scrubbed(ending.value, redactor);
-  if (Buffer.byteLength(text, 'utf8') > RESULT_BYTES_MAX)
-    return failed('The answer of the tool is too large.');
+  // a larger one would have to become an artifact
+  if (Buffer.byteLength(text, 'utf8') > KEPT_BYTES_MAX) return failed('The answer of the tool is too large.');
   if (!isStorable(text)) return failed('The answer of the tool contains text that is not valid Unicode.');
   if (matched.answerFits && !matched.answerFits(value)) {
     return failed('The answer of the tool does not fit its declared schema.');

@@ -126,7 +126,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     door,
     serving: fleet.serving,
     list: line.listMcp,
-    onError: (tenantId, error) => log.error({ tenantId, error }, 'an import failed and is tried again'),
+    onError: (tenantId, error) => log.error({ tenantId, error }, 'an import could not be carried out'),
   });
   const stopListening = await door.listen(CHANNELS.control, (tenant) => {
     void stops.hint(tenant);

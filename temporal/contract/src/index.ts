@@ -38,7 +38,7 @@ export { BoundedMap } from './bounded-map.js';
 export { TenantCache } from './tenant-cache.js';
 export { canonicalJson, depthExceeds } from './canonical-json.js';
 export type { Json } from './canonical-json.js';
-export { isStorable } from './storable.js';
+export { isStorable, isStorableText } from './storable.js';
 export { sealedPayloadOf } from './sealed.js';
 export type { SealArguments, SealedPayload } from './sealed.js';
 export {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isStorable } from './storable.js';
+import { isStorable, isStorableText } from './storable.js';
 
 describe('JSON that a database can hold', () => {
   it.each([
@@ -11,5 +11,6 @@ describe('JSON that a database can hold', () => {
     ['a whole character', '\u{1f600}', true],
   ])('%s', (_what, given, storable) => {
     expect(isStorable(JSON.stringify({ [given]: given }))).toBe(storable);
+    expect(isStorableText(given)).toBe(storable);
   });
 });

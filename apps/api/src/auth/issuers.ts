@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, customFetch, decodeJwt, errors, jwtVerify } from 'jose';
 import type { FetchImplementation, JWTPayload, JWTVerifyGetKey } from 'jose';
 import { z } from 'zod';
-import { BulkheadError, isStorable } from '@bulkhead/contract';
+import { BulkheadError, isStorableText } from '@bulkhead/contract';
 import type { IssuerConfig } from '@bulkhead/runtime/config';
 import { personId } from '@bulkhead/tenancy/admin';
 
@@ -33,11 +33,7 @@ const KEYS_COOLDOWN_MS = 10_000;
 const FAILED_COOLDOWN_MS = 2_000;
 
 const Claims = z.object({
-  sub: z
-    .string()
-    .min(1)
-    .max(255)
-    .refine((text) => isStorable(JSON.stringify(text))),
+  sub: z.string().min(1).max(255).refine(isStorableText),
   exp: z.number(),
   email: z.string().max(320).optional().catch(undefined),
   email_verified: z.boolean().optional().catch(undefined),

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Credentials, Principal } from '../auth/principal.js';
 import { TenantFeed } from '../watch/tenant-feed.js';
-import { REREAD_MS, Watch } from '../watch/watch.js';
+import { REREAD_MS, Watch, whenChanged } from '../watch/watch.js';
 import { ControlService } from './control.service.js';
 import type { ShownStop } from './control.service.js';
 
@@ -23,7 +23,7 @@ export class ControlWatch {
       needs: 'control:read',
       watch: (onHint) => this.feed.watch('stops', principal.tenantId, onHint),
       read: (now) => this.control.list(now, false),
-      events: (now, before) => (before && shownOf(before) === shownOf(now) ? [] : [now]),
+      events: whenChanged(shownOf),
       rereadMs: (now) => (now.every(({ inForce }) => inForce) ? REREAD_MS : ON_ITS_WAY_MS),
     });
   }

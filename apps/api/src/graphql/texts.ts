@@ -10,7 +10,7 @@ import {
   visitWithTypeInfo,
 } from 'graphql';
 import type { ASTNode, ASTVisitor, DocumentNode, GraphQLInputType, GraphQLSchema } from 'graphql';
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, isStorableText } from '@bulkhead/contract';
 
 /** Characters of an id at most; ours have 70, and the longest name that a caller may choose 200. */
 export const ID_CHARACTERS_MAX = 256;
@@ -72,8 +72,7 @@ function checkValue(value: unknown, type: GraphQLInputType | undefined, place: s
 }
 
 function checkText(text: string, isId: boolean, place: string): void {
-  if (!text.isWellFormed() || text.includes('\u0000'))
-    throw bad(place, 'must be text without U+0000 and without half characters');
+  if (!isStorableText(text)) throw bad(place, 'must be text without U+0000 and without half characters');
   if (isId && text.length > ID_CHARACTERS_MAX)
     throw bad(place, `an id has at most ${ID_CHARACTERS_MAX} characters`);
 }

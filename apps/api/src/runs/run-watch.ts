@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { TERMINAL_RUN_STATES } from '@bulkhead/contract';
 import type { Run } from '@bulkhead/runs/admin';
 import type { Credentials, Principal } from '../auth/principal.js';
-import { REREAD_MS, Watch } from '../watch/watch.js';
+import { REREAD_MS, Watch, whenChanged } from '../watch/watch.js';
 import { RunFeed } from './run-feed.js';
 import { RunService } from './run.service.js';
 
@@ -20,7 +20,7 @@ export class RunWatch {
       needs: 'run:read',
       watch: (onHint) => this.feed.watch(id, onHint),
       read: (now) => this.runs.get(now, id),
-      events: (now, before) => (before && shownOf(before) === shownOf(now) ? [] : [now]),
+      events: whenChanged(shownOf),
       rereadMs: ({ state }) =>
         (TERMINAL_RUN_STATES as readonly string[]).includes(state) ? undefined : REREAD_MS,
     });

@@ -30,6 +30,12 @@ export interface Watched<State, Event> {
   rereadMs(now: State): number | undefined;
 }
 
+/** Events of what is told as a whole, whenever what is shown of it is another. */
+export const whenChanged =
+  <State>(shownOf: (state: State) => string) =>
+  (now: State, before: State | undefined): readonly State[] =>
+    before !== undefined && shownOf(before) === shownOf(now) ? [] : [now];
+
 /** Streams of one caller. Who they are is asked anew before each read, and at once when who may act has changed. */
 @Injectable()
 export class Watch {
