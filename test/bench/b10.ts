@@ -1,8 +1,6 @@
 import { createDecipheriv, createCipheriv, createSecretKey, randomBytes } from 'node:crypto';
-import { toolId } from '@bulkhead/contract';
-import type { CallKey } from '@bulkhead/contract';
-import type { Admission } from '@bulkhead/journal/line';
 import type { Proof, ProofSize } from '../proofs/proof.js';
+import { admittingJournal } from '../support/admissions.js';
 import { openGatewayStage } from './gateway-stage.ts';
 import { CREDENTIAL } from './governed-tenant.ts';
 import { medianOfRatios } from './rounds.js';
@@ -18,14 +16,7 @@ const USES: Record<ProofSize, number> = { tiny: 500, ci: 10_000, full: 50_000 };
 export const run: Proof = async ({ size, progress }) => {
   const stage = await openGatewayStage(progress);
   try {
-    const admission = {
-      tenantId: stage.tenantId,
-      key: '0'.repeat(64) as CallKey,
-      toolId: toolId('helpdesk.ticket.update'),
-      host: 'host-1',
-      token: 'token',
-      secret: { name: 'helpdesk', version: 1 },
-    } as unknown as Admission;
+    const admission = await admittingJournal().admit(stage.tenantId, 'helpdesk');
     const use = async (): Promise<void> => {
       const lease = await stage.broker.lease(admission);
       if (lease?.reveal() !== CREDENTIAL) throw new Error('the broker gave another credential');

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { BulkheadError } from '@bulkhead/contract';
+import { BulkheadError, tenantId } from '@bulkhead/contract';
 import type { CallAnswer, Envelope, Json } from '@bulkhead/contract';
 import type { Admission } from '@bulkhead/journal/line';
 import { listApprovals } from '@bulkhead/policy/admin';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { putTool } from '@bulkhead/tool-gateway/admin';
+import { admittingJournal } from '../support/admissions.js';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 
@@ -105,6 +106,31 @@ describe('a ticket that its room did not make', () => {
     });
     await expect(forger.call(run, 'open.send', { id: 'T-1' })).rejects.toMatchObject({ code: 'INTERNAL' });
     expect(line.tool.requests).toEqual([]);
+  });
+
+  it('attack: the broker is asked for a credential with a copy of a ticket, a changed one, and one that is settled', async () => {
+    const tickets: Admission[] = [];
+    const seen = await line.newHost({
+      broker: { lease: (ticket) => (tickets.push(ticket), line.broker.lease(ticket)) },
+    });
+    expect(await seen.call(run, 'desk.update', { id: 'T-1' })).toMatchObject({ kind: 'ok' });
+    const [spent] = tickets;
+    const genuine = await admittingJournal().admit(run.tenantId, 'desk');
+    const lease = await line.broker.lease(genuine);
+    expect(lease?.reveal()).toBe(SECRET);
+    lease?.end();
+    const forged = [
+      { ...genuine },
+      Object.create(genuine) as Admission,
+      { ...genuine, tenantId: tenantId('globex') },
+      { tenantId: run.tenantId, secret: { name: 'desk', version: 1, rules: 1 } } as Admission,
+      spent as Admission,
+    ];
+    for (const ticket of forged)
+      await expect(line.broker.lease(ticket)).rejects.toMatchObject({ code: 'INTERNAL' });
+    for (const change of [{ tenantId: 'globex' }, { key: 'x' }, { host: 'h' }, { token: 't' }])
+      expect(() => Object.assign(genuine, change)).toThrow(TypeError);
+    expect(() => Object.assign(genuine.secret ?? {}, { name: 'other' })).toThrow(TypeError);
   });
 });
 

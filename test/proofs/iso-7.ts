@@ -3,14 +3,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import type { CallKey, TenantId, ToolId } from '@bulkhead/contract';
+import type { TenantId, ToolId } from '@bulkhead/contract';
 import { TenantCache } from '@bulkhead/contract';
-import type { Admission } from '@bulkhead/journal/line';
 import { createPolicy } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import { createSecretBroker } from '@bulkhead/secret-broker/line';
 import { createToolMatcher } from '@bulkhead/tool-gateway/line';
+import { admittingJournal } from '../support/admissions.js';
 import { zeroOf } from './proof.js';
 import type { Proof, ProofSize } from './proof.js';
 
@@ -190,10 +190,10 @@ function secrets(): CacheUnderTest {
   const { door, asked } = tellingDoor(row);
   const keyRing = { open: () => Promise.reject(new Error('opens nothing')) };
   const broker = createSecretBroker({ door, keyRing, newUlid: () => '', nowMs: () => 0 });
-  return mustAsk('secrets', 50, asked, (tenantId, name) => {
-    const admission = { tenantId, key: '' as CallKey, secret: { name, version: 1 } };
-    return broker.lease(admission as unknown as Admission);
-  });
+  const journal = admittingJournal();
+  return mustAsk('secrets', 50, asked, async (tenantId, name) =>
+    broker.lease(await journal.admit(tenantId, name)),
+  );
 }
 
 /** The key ring unwraps for real: a key of one tenant does not unwrap for another either. */

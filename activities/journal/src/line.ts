@@ -28,10 +28,13 @@ export interface Admission {
 /** What names an attempt's hold on an entry. */
 type Held = Pick<Admission, 'tenantId' | 'key' | 'host' | 'token'>;
 
-/** The tickets made by this process: what a replaced guard makes up is not one of them. */
+/** The tickets made by this process and not settled yet: what a replaced guard makes up is not one of them. */
 const issued = new WeakSet<object>();
 
-/** Whether this room itself made that ticket. */
+/**
+ * Whether this room itself made that ticket, from what admit answered, and its effect is still this attempt's to carry.
+ * It is frozen: tenant, call key, host and attempt are those that were admitted.
+ */
 export const isAdmission = (admission: Admission): boolean => issued.has(admission);
 
 /** Everything about one call that admit judges or writes down. */
@@ -163,6 +166,7 @@ export function createJournal(deps: JournalDeps): Journal {
       }
     },
     async settle(admission, settlement) {
+      issued.delete(admission); // nothing more is sent or leased for it
       const done = settleUntilDone(admission, settlement);
       const { promise: late, reject } = Promise.withResolvers<never>();
       const deadline = setTimeout(() => {
@@ -196,8 +200,10 @@ function admissionOf(
     throw new BulkheadError('INTERNAL', { internal: 'admit and the tool disagree about the credential' });
   }
   const secret =
-    name === undefined || version === null || rules === null ? undefined : { name, version, rules };
-  const admission = { tenantId, key, toolId, host, token, repeat, secret } as Admission;
+    name === undefined || version === null || rules === null
+      ? undefined
+      : Object.freeze({ name, version, rules });
+  const admission = Object.freeze({ tenantId, key, toolId, host, token, repeat, secret }) as Admission;
   issued.add(admission);
   return admission;
 }

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { z } from 'zod';
 import { BulkheadError, buildGrantId, TenantCache } from '@bulkhead/contract';
 import type { Envelope, GrantAnswer, GrantRequest, TenantId } from '@bulkhead/contract';
+import { isAdmission } from '@bulkhead/journal/line';
 import type { Admission } from '@bulkhead/journal/line';
 import type { TenantClient, TenantDoor } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
@@ -25,7 +26,8 @@ export interface SecretBroker {
   secretBroker(envelope: Envelope, request: GrantRequest): Promise<GrantAnswer>;
   /**
    * The credential that admit has just confirmed, for one request. undefined: the tool uses none.
-   * @throws BulkheadError SECRET_UNAVAILABLE when it cannot be opened or was revoked meanwhile, KEY_DESTROYED
+   * @throws BulkheadError INTERNAL for a ticket that the journal did not make, or that is settled; SECRET_UNAVAILABLE
+   * when the credential cannot be opened or was revoked meanwhile, KEY_DESTROYED
    */
   lease(admission: Admission): Promise<Lease | undefined>;
 }
@@ -81,6 +83,9 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
       return GrantAnswerSchema.parse(answer) as GrantAnswer;
     },
     async lease(admission) {
+      // whoever calls: a credential goes to the attempt that the ledger admitted, of that tenant and call, on this host
+      if (!isAdmission(admission))
+        throw new BulkheadError('INTERNAL', { internal: 'the journal did not make this admission' });
       if (!admission.secret) return undefined;
       const { tenantId } = admission;
       const { name, version, rules } = admission.secret;
