@@ -101,6 +101,7 @@ describe('policies over GraphQL', () => {
     ],
     [{ rules: [{ ...ALLOW, tools: ['a.*.b'] }] }, 'document.rules.0.tools.0'],
     [{ rules: [ALLOW, ALLOW] }, 'document.rules'],
+    [{ rules: [], settings: { audit: { arguments: 'no' } } }, 'document.settings.audit.arguments'],
     // this one does not even come in as JSON
     [JSON.parse('{"rules":[],"__proto__":{"mode":"observe"}}'), 'body'],
     ['no document', 'document'],
@@ -114,6 +115,34 @@ describe('policies over GraphQL', () => {
       expect(await inForce()).toEqual(before);
     },
   );
+
+  it('shows the settings in force, in each version, in a diff and in what it explains', async () => {
+    const SETTINGS = 'settings { arguments }';
+    await put({ rules: [ALLOW] });
+    const from = (await inForce())?.version ?? 0;
+    const settings = { audit: { arguments: 'digest' } };
+    await put({ rules: [ALLOW], settings });
+    const history = await api.ask(auditor, `{ policyHistory(profile: "default") { version ${SETTINGS} } }`);
+    expect(field<unknown[]>(history, 'policyHistory').slice(0, 2)).toEqual([
+      { version: from + 1, settings: { arguments: 'digest' } },
+      { version: from, settings: { arguments: 'kept' } },
+    ]);
+    const diff = await api.ask(
+      auditor,
+      `{ policyDiff(profile: "default", from: ${from}, to: ${from + 1}) { rules { id } settings { name before after } } }`,
+    );
+    expect(field(diff, 'policyDiff')).toEqual({
+      rules: [],
+      settings: [{ name: 'audit.arguments', before: 'kept', after: 'digest' }],
+    });
+    const explain = `query ($input: ExplainCallInput!) { explainCall(input: $input) { outcome ${SETTINGS} } }`;
+    const input = { agentId: AGENT, toolId: 'helpdesk.ticket.read', arguments: { ticketId: 'T-1' } };
+    expect(field(await api.ask(admin, explain, { input }), 'explainCall')).toMatchObject({
+      outcome: 'allowed',
+      settings: { arguments: 'digest' },
+    });
+    await put({ rules: [ALLOW] });
+  });
 
   it('what was not read is not published: another revision, another version in force', async () => {
     const first = field<{ revision: number }>(await save({ rules: [ALLOW] }, 'one'), 'savePolicyDraft');

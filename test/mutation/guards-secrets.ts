@@ -108,8 +108,8 @@ export const SECRET_GUARDS: readonly Guard[] = [
   {
     name: 'a-ticket-cannot-be-changed',
     at: { file: 'activities/journal/src/line.ts' },
-    find: 'Object.freeze({ tenantId, key, toolId, host, token, repeat, secret }) as Admission',
-    replace: '({ tenantId, key, toolId, host, token, repeat, secret }) as Admission',
+    find: 'Object.freeze(ticket) as Admission',
+    replace: 'ticket as Admission',
     spec: 'integration:test/integration/line-attacks.spec.ts',
     test: 'the broker is asked for a credential',
   },

@@ -95,8 +95,8 @@ const TOOLS: readonly Guard[] = [
   {
     name: 'hosts-of-the-rules-in-force',
     at: { file: 'activities/journal/src/line.ts' },
-    find: '{ name, version, rules };',
-    replace: '{ name, version, rules: 0 };',
+    find: 'Object.freeze({ name, version, rules })',
+    replace: 'Object.freeze({ name, version, rules: 0 })',
     spec: 'integration:test/integration/secret-rules.spec.ts',
     test: 'a host that was taken from it',
   },

@@ -1,4 +1,5 @@
 import type { Guard } from './guard.ts';
+import { KEEPING_GUARDS } from './guards-keeping.ts';
 import { LINE_GUARDS } from './guards-line.ts';
 import { REPEAT_GUARDS } from './guards-repeats.ts';
 import { SECRET_GUARDS } from './guards-secrets.ts';
@@ -211,6 +212,7 @@ const ISOLATION: readonly Guard[] = [
 /** Every guard of the product whose loss must be noticed. A new one belongs here with its test. */
 export const GUARDS: readonly Guard[] = [
   ...ISOLATION,
+  ...KEEPING_GUARDS,
   ...LINE_GUARDS,
   ...REPEAT_GUARDS,
   ...SECRET_GUARDS,

@@ -21,6 +21,8 @@ export interface Admission {
   readonly token: string;
   /** An earlier attempt of the call may have reached the receiver. */
   readonly repeat: boolean;
+  /** Whether what the call carries may be kept with its entry. */
+  readonly keepsArguments: boolean;
   /** `rules`: number of the rules by which it was admitted. */
   readonly secret: { readonly name: string; readonly version: number; readonly rules: number } | undefined;
 }
@@ -156,7 +158,7 @@ export function createJournal(deps: JournalDeps): Journal {
           await deps.door.tenant(tenantId).call('admit', admitArgument(decision, call)),
         );
         if (answer.kind !== 'admitted') return answer;
-        return { kind: 'admitted', admission: admissionOf(tenantId, call, answer) };
+        return { kind: 'admitted', admission: admissionOf(tenantId, decision, call, answer) };
       } catch (error) {
         // the commit may stand although its answer was lost: without this the entry would have a holder that lives
         // and never acts. This attempt sent nothing, so a commit that stands is given back.
@@ -192,6 +194,7 @@ export function createJournal(deps: JournalDeps): Journal {
 
 function admissionOf(
   tenantId: TenantId,
+  { keepsArguments }: AllowDecision,
   call: Call,
   { repeat, secretVersion: version, secretRules: rules }: AdmitAnswer & { kind: 'admitted' },
 ): Admission {
@@ -203,7 +206,8 @@ function admissionOf(
     name === undefined || version === null || rules === null
       ? undefined
       : Object.freeze({ name, version, rules });
-  const admission = Object.freeze({ tenantId, key, toolId, host, token, repeat, secret }) as Admission;
+  const ticket = { tenantId, key, toolId, host, token, repeat, keepsArguments, secret };
+  const admission = Object.freeze(ticket) as Admission;
   issued.add(admission);
   return admission;
 }
@@ -231,6 +235,8 @@ function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Js
     rule: decision.rule,
     approval: decision.approval ? { ...decision.approval, requestedBy, newApprovalId } : null,
     ...(costMicros > 0 ? { costMicros } : {}),
+    // sent all the same: a person who is asked to approve has to see it
+    ...(decision.keepsArguments ? {} : { keepArguments: false }),
     // absent unless the policy counts or only observes, so that the line does nothing for whom it does neither
     ...(decision.limits ? { limits: decision.limits.map((limit): Json => ({ ...limit })) } : {}),
     ...(decision.observed ? { observed: { ...decision.observed } } : {}),

@@ -4,7 +4,7 @@ export type { PolicyVersion } from './versions.js';
 export { discardDraft, findDraft, listDrafts, saveDraft } from './drafts.js';
 export type { PolicyDraft } from './drafts.js';
 export { diffPolicies } from './diff.js';
-export type { PolicyDiff, RuleChange } from './diff.js';
+export type { PolicyDiff, RuleChange, SettingChange } from './diff.js';
 export { policyReach } from './reach.js';
 export { explainCall } from './explain.js';
 export type { Explanation } from './explain.js';

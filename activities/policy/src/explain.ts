@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import type { Json } from '@bulkhead/contract';
 import { compilePolicy, NOTHING_YET, parsePolicy, timeFacts } from '@bulkhead/contract/policy';
-import type { CallFacts, PolicyFacts, PolicyVerdict, RuleOpinion, RunFacts } from '@bulkhead/contract/policy';
+import type {
+  CallFacts,
+  PolicyFacts,
+  PolicySettings,
+  PolicyVerdict,
+  RuleOpinion,
+  RunFacts,
+} from '@bulkhead/contract/policy';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 
 export interface Hypothetical {
@@ -16,6 +23,8 @@ export interface Explanation {
   readonly outcome: 'allowed' | 'denied' | 'approval_required';
   readonly verdict: PolicyVerdict;
   readonly mode: string;
+  /** undefined: the document cannot be read. */
+  readonly settings: PolicySettings | undefined;
   /** Every rule that names the tool, by id. */
   readonly rules: readonly RuleOpinion[];
   readonly facts: PolicyFacts;
@@ -29,7 +38,7 @@ export async function explainCall(db: TenantDb, call: Hypothetical): Promise<Exp
     const message = 'The policy cannot be read, so nothing is allowed.';
     const verdict = { kind: 'deny', rule: 'policy-unreadable', message } as const;
     const facts = { ...call.facts, time, run: call.past ?? NOTHING_YET };
-    return { outcome: 'denied', verdict, mode: 'enforce', rules: [], facts };
+    return { outcome: 'denied', verdict, mode: 'enforce', settings: undefined, rules: [], facts };
   }
   const policy = compilePolicy(parsed.document);
   const asks = policy.asksRun(call.facts.tool);
@@ -37,7 +46,8 @@ export async function explainCall(db: TenantDb, call: Hypothetical): Promise<Exp
   const facts = { ...call.facts, time, run };
   const verdict = policy.evaluate(facts);
   const outcome = verdict.kind === 'deny' ? 'denied' : verdict.approval ? 'approval_required' : 'allowed';
-  return { outcome, verdict, mode: policy.mode, rules: policy.opinions(facts), facts };
+  const { mode, settings } = policy;
+  return { outcome, verdict, mode, settings, rules: policy.opinions(facts), facts };
 }
 
 const Past = z.strictObject({ read: z.array(z.string()), done: z.array(z.string()) });

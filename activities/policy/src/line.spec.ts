@@ -56,6 +56,7 @@ describe('the policy in force', () => {
   it('decides with its version and rule, and is read once a second', async () => {
     expect(await decide()).toEqual({
       kind: 'allow',
+      keepsArguments: true,
       rule: 'all',
       profile: 'default',
       policyVersion: 1,

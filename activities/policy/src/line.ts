@@ -23,6 +23,8 @@ export interface AllowDecision extends PolicyAllow {
   readonly policyVersion: number;
   /** What was judged. */
   readonly facts: PolicyFacts;
+  /** Whether that version keeps the arguments of a call, or only what proves them. */
+  readonly keepsArguments: boolean;
 }
 export interface DenyDecision {
   readonly kind: 'deny';
@@ -124,7 +126,9 @@ export function createPolicy(deps: PolicyDeps): Policy {
       const facts = { ...call, time: timeFacts(now()), run };
       const verdict = head.policy.evaluate(facts);
       if (verdict.kind === 'deny') return deny(head.version, verdict.rule, verdict.message);
-      const decision = { ...verdict, profile, policyVersion: head.version, facts } as AllowDecision;
+      const keepsArguments = head.policy.settings.arguments === 'kept';
+      const policyVersion = head.version;
+      const decision = { ...verdict, profile, policyVersion, facts, keepsArguments } as AllowDecision;
       issued.set(decision, { tenantId, staleAtMs: began + STALE_MS - HEAD_MS });
       return decision;
     },

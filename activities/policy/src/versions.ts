@@ -1,5 +1,7 @@
 import { BulkheadError } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
+import { readSettings } from '@bulkhead/contract/policy';
+import type { PolicySettings } from '@bulkhead/contract/policy';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 
 /** One published version, who put it in force and why. */
@@ -10,6 +12,8 @@ export interface PolicyVersion {
   /** As published; one that a newer platform wrote may not be readable here. */
   readonly document: Json;
   readonly mode: string;
+  /** undefined: they cannot be read here. */
+  readonly settings: PolicySettings | undefined;
   readonly publishedBy: string;
   readonly publishedAt: Date;
   readonly reason: string;
@@ -86,6 +90,7 @@ function view(row: Row): Omit<PolicyVersion, 'inForce'> {
     version,
     document,
     mode: typeof mode === 'string' ? mode : 'enforce',
+    settings: readSettings(document),
     publishedBy,
     publishedAt,
     reason,

@@ -69,13 +69,14 @@ async function settlementOf(
   deps: Pick<GatewayDeps, 'keyRing'>,
   attempt: number,
   { spec, args }: MatchedCall,
-  { key, tenantId }: Admission,
+  { key, tenantId, keepsArguments }: Admission,
   ending: Ending,
 ): Promise<Settled> {
   /** What only the answer tells: its real cost, and what would undo it. */
   const knownBy = async (answer: Json) => {
     const costMicros = reportedCost(spec, answer);
-    const undo = spec.compensation && undoOf(spec.compensation, { args, answer });
+    // what would undo the call is made of its arguments
+    const undo = keepsArguments && spec.compensation && undoOf(spec.compensation, { args, answer });
     const plain = undo && Buffer.from(JSON.stringify(undo), 'utf8');
     return {
       ...(costMicros === undefined ? {} : { costMicros }),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SettingsSchema } from './policy-settings.js';
 
 /** What a tenant's admin writes: who may call which tool, under which conditions. Order of the rules means nothing. */
 
@@ -132,7 +133,11 @@ const RESERVED = new Set([DEFAULT_DENY, READ_ONLY, OBSERVE_ONLY, 'no-policy', 'p
 export const POLICY_MODES = ['enforce', 'observe', 'read-only', 'frozen'] as const;
 
 export const PolicyDocumentSchema = z
-  .strictObject({ mode: z.enum(POLICY_MODES).optional(), rules: z.array(Rule).max(RULES_MAX) })
+  .strictObject({
+    mode: z.enum(POLICY_MODES).optional(),
+    rules: z.array(Rule).max(RULES_MAX),
+    settings: SettingsSchema.optional(),
+  })
   .refine(({ rules }) => new Set(rules.map((rule) => rule.id)).size === rules.length, {
     message: 'two rules have the same id',
     path: ['rules'],

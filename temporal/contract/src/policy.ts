@@ -12,6 +12,8 @@ import type {
 } from './policy-document.js';
 import type { PolicyFacts } from './policy-facts.js';
 import { reachOf } from './policy-reach.js';
+import { settingsOf } from './policy-settings.js';
+import type { PolicySettings } from './policy-settings.js';
 import type { OpenCall, Reach } from './policy-reach.js';
 
 export {
@@ -31,6 +33,8 @@ export type {
 } from './policy-document.js';
 export { DOCUMENT_CHARS_MAX, parsePolicy } from './policy-parse.js';
 export type { ParsedPolicy, PolicyProblem } from './policy-parse.js';
+export { KEEPING, readSettings, SETTING_PATHS, settingsOf } from './policy-settings.js';
+export type { PolicySettings } from './policy-settings.js';
 export { NOTHING_YET, timeFacts } from './policy-facts.js';
 export type { CallFacts, PolicyFacts, RunFacts, TimeFacts } from './policy-facts.js';
 export type { OpenCall, Reach } from './policy-reach.js';
@@ -71,6 +75,7 @@ export interface RuleOpinion {
 
 export interface CompiledPolicy {
   readonly mode: PolicyMode;
+  readonly settings: PolicySettings;
   evaluate(facts: PolicyFacts): PolicyVerdict;
   /** Every rule that names the tool, for a person who asks why. */
   opinions(facts: PolicyFacts): readonly RuleOpinion[];
@@ -102,6 +107,7 @@ export function compilePolicy(document: PolicyDocument): CompiledPolicy {
   };
   return {
     mode,
+    settings: settingsOf(document),
     evaluate(facts) {
       if (mode === 'read-only' && facts.effect !== 'read') {
         return { kind: 'deny', rule: READ_ONLY, message: 'The policy is read-only: nothing may be changed.' };

@@ -1,7 +1,20 @@
 import { Field, Float, GraphQLISODateTime, ID, Int, ObjectType, registerEnumType } from '@nestjs/graphql';
 import type { Json } from '@bulkhead/contract';
 import { JsonScalar } from '../graphql/json.scalar.js';
+import { KEEPING } from '@bulkhead/contract/policy';
 import { PolicyModeEnum } from './policy.input.js';
+
+const KeepingEnum = Object.fromEntries(KEEPING.map((name) => [name, name]));
+registerEnumType(KeepingEnum, {
+  name: 'Keeping',
+  description: 'kept: sealed, with the call. digest: only what proves it.',
+});
+
+@ObjectType('PolicySettings', { description: 'What is kept, and for how long; docs/policy.md.' })
+export class PolicySettingsModel {
+  @Field(() => KeepingEnum, { description: 'The arguments of calls.' })
+  arguments!: string;
+}
 
 @ObjectType('PolicyVersion', { description: 'A policy as it was published; it never changes.' })
 export class PolicyVersionModel {
@@ -13,6 +26,8 @@ export class PolicyVersionModel {
   inForce!: boolean;
   @Field(() => PolicyModeEnum)
   mode!: string;
+  @Field(() => PolicySettingsModel, { nullable: true, description: 'null: they cannot be read here.' })
+  settings?: PolicySettingsModel | undefined;
   @Field(() => JsonScalar)
   document!: Json;
   @Field(() => String)
@@ -53,6 +68,16 @@ export class RuleChangeModel {
   after?: Json | undefined;
 }
 
+@ObjectType('PolicySettingChange')
+export class SettingChangeModel {
+  @Field(() => String, { description: 'Where the document has it, e.g. `audit.arguments`.' })
+  name!: string;
+  @Field(() => JsonScalar, { nullable: true, description: 'What held; null: without an end.' })
+  before?: Json;
+  @Field(() => JsonScalar, { nullable: true })
+  after?: Json;
+}
+
 @ObjectType('PolicyDiff', { description: 'By rule; the order of rules means nothing and is no change.' })
 export class PolicyDiffModel {
   @Field(() => PolicyModeEnum)
@@ -61,6 +86,8 @@ export class PolicyDiffModel {
   modeAfter!: string;
   @Field(() => [RuleChangeModel])
   rules!: readonly RuleChangeModel[];
+  @Field(() => [SettingChangeModel])
+  settings!: readonly SettingChangeModel[];
 }
 
 const outcomes = ['allowed', 'denied', 'approval_required'] as const;
@@ -114,6 +141,8 @@ export class ExplanationModel {
   version?: number | undefined;
   @Field(() => PolicyModeEnum)
   mode!: string;
+  @Field(() => PolicySettingsModel, { nullable: true, description: 'null: the policy cannot be read.' })
+  settings?: PolicySettingsModel | undefined;
   @Field(() => [String], { nullable: true, description: 'Roles that may approve.' })
   approvers?: readonly string[] | undefined;
   @Field(() => [ReservationModel])

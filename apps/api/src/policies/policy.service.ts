@@ -105,6 +105,7 @@ export class PolicyService {
       ...shown(why.verdict),
       outcome: why.outcome,
       mode: why.mode,
+      settings: why.settings,
       rules: why.rules,
       version,
       toolId: tool,

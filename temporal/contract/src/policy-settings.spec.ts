@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { compilePolicy, parsePolicy, readSettings, SETTING_PATHS } from './policy.js';
+
+const problem = (settings: unknown): { path: string; message: string } | undefined => {
+  const parsed = parsePolicy({ rules: [], settings });
+  return parsed.kind === 'invalid' ? parsed.problems[0] : undefined;
+};
+
+describe('settings of a policy', () => {
+  it('a document without them, as every document was, keeps what it always kept', () => {
+    const parsed = parsePolicy({ rules: [] });
+    if (parsed.kind === 'invalid') throw new Error(parsed.problems[0].message);
+    expect(compilePolicy(parsed.document).settings).toEqual({ arguments: 'kept' });
+    for (const settings of [{}, { audit: {} }]) expect(problem(settings)).toBeUndefined();
+  });
+
+  it('each one that a document names is the one that holds', () => {
+    expect(readSettings({ settings: { audit: { arguments: 'digest' } } })).toEqual({ arguments: 'digest' });
+    expect(Object.keys(SETTING_PATHS)).toEqual(Object.keys(readSettings({}) ?? {}));
+  });
+
+  it.each([
+    [{ audit: { arguments: 'none' } }, 'document.settings.audit.arguments', 'kept'],
+    [{ audit: { answers: 'digest' } }, 'document.settings.audit.answers', 'nrecognized'],
+    [{ retain: {} }, 'document.settings.retain', 'nrecognized'],
+    [[], 'document.settings', 'object'],
+    [null, 'document.settings', 'object'],
+  ])('%j is refused with its place and what would be right', (settings, path, message) => {
+    expect(problem(settings)).toMatchObject({ path, message: expect.stringContaining(message) });
+  });
+
+  it('what cannot be read is not taken for the defaults', () => {
+    expect(readSettings({ settings: { audit: { arguments: 'other' } } })).toBeUndefined();
+    expect(readSettings(null)).toEqual(readSettings({}));
+  });
+});
