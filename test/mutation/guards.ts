@@ -1,4 +1,5 @@
 import type { Guard } from './guard.ts';
+import { API_GUARDS } from './guards-api.ts';
 import { KEEPING_GUARDS } from './guards-keeping.ts';
 import { LINE_GUARDS } from './guards-line.ts';
 import { REPEAT_GUARDS } from './guards-repeats.ts';
@@ -212,6 +213,7 @@ const ISOLATION: readonly Guard[] = [
 /** Every guard of the product whose loss must be noticed. A new one belongs here with its test. */
 export const GUARDS: readonly Guard[] = [
   ...ISOLATION,
+  ...API_GUARDS,
   ...KEEPING_GUARDS,
   ...LINE_GUARDS,
   ...REPEAT_GUARDS,

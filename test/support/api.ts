@@ -80,6 +80,7 @@ export interface ApiOptions {
   readonly issuers?: readonly IssuerConfig[];
   readonly requestSeconds?: number;
   readonly subscriptions?: { readonly perTenant: number; readonly perCaller: number };
+  readonly refusalsPerMinute?: number;
   readonly decodesPerMinute?: number;
   /** File with the only documents that are answered. */
   readonly documents?: string;
@@ -117,6 +118,8 @@ export async function startApi(options: ApiOptions = {}): Promise<TestApi> {
         requestSeconds: options.requestSeconds ?? 10,
         subscriptionsPerTenant: options.subscriptions?.perTenant ?? 200,
         subscriptionsPerCaller: options.subscriptions?.perCaller ?? 50,
+        // tests refuse far more than people do
+        refusalsPerMinute: options.refusalsPerMinute ?? 1_000_000,
         decodesPerMinute: options.decodesPerMinute ?? 300,
         ...(options.documents === undefined ? {} : { documents: options.documents }),
         publicUrl: 'http://bulkhead.test',

@@ -13,6 +13,7 @@ import type { Authenticate } from './auth/authenticator.js';
 import type { ApiDeps } from './deps.js';
 import { openCodecDoor } from './codec/codec-door.js';
 import { openHttpDoor } from './graphql/http-door.js';
+import { RefusalLimit } from './graphql/refusal-limit.js';
 import { openSocketDoor } from './graphql/socket-door.js';
 
 export { PermissionCheck } from './auth/permission-check.js';
@@ -58,7 +59,9 @@ export async function createApi(deps: ApiDeps, features?: readonly Type[]): Prom
     throw error;
   });
   const server = adapter.getInstance();
-  const door = { authenticate: app.get<Authenticate>(AUTHENTICATE), log: deps.log, settings: deps.settings };
+  const { log, settings } = deps;
+  const refusals = new RefusalLimit(settings.refusalsPerMinute);
+  const door = { authenticate: app.get<Authenticate>(AUTHENTICATE), log, settings, refusals };
   await openHttpDoor(server, door);
   await openCodecDoor(server, { ...deps, ...door });
   const schema = (): GraphQLSchema => server.graphql.schema;

@@ -67,6 +67,7 @@ export function composeApi(config: ApiConfig, log: Logger): ComposedApi {
           perTenant: config.api.subscriptionsPerTenant,
           perCaller: config.api.subscriptionsPerCaller,
         },
+        refusalsPerMinute: config.api.refusalsPerMinute,
         decodesPerMinute: config.api.decodesPerMinute,
         uiAddress: baseUrl(config.temporal.uiAddress),
       },

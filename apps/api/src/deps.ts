@@ -60,6 +60,8 @@ export interface ApiSettings {
   readonly requestMs: number;
   /** Subscriptions, and connections, that one tenant and one caller may have open at once. */
   readonly subscriptions: { readonly perTenant: number; readonly perCaller: number };
+  /** Documents refused before they are carried out, per key or token; then its requests wait. */
+  readonly refusalsPerMinute: number;
   /** Requests to the codec server, per caller. */
   readonly decodesPerMinute: number;
   /** Where Temporal UI listens, e.g. `http://127.0.0.1:8233`; undefined: there is none. */

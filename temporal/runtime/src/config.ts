@@ -84,6 +84,8 @@ export const ApiConfigSchema = z.strictObject({
     /** Subscriptions, and websockets, that may be open at once. */
     subscriptionsPerTenant: z.int().min(1).max(10_000).default(100),
     subscriptionsPerCaller: z.int().min(1).max(10_000).default(50),
+    /** Documents of one key or token that may be refused before its requests have to wait. */
+    refusalsPerMinute: z.int().min(1).max(1_000_000).default(60),
     decodesPerMinute: z.int().min(1).max(1_000_000).default(300),
     publicUrl: z.url({ protocol: /^https?$/ }),
     issuers: IssuersSchema.default([]),

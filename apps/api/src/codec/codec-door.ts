@@ -12,7 +12,7 @@ import { isOwnOrigin } from '../graphql/upgrade.js';
 import { sessionToken } from '../sign-in/cookie.js';
 import { findSession } from '../sign-in/sessions.js';
 import { takeJsonPostsOnly } from '../graphql/json-posts.js';
-import { CallerRate } from './caller-rate.js';
+import { CallerRate } from '../graphql/caller-rate.js';
 import { payloadsOf, wireOf } from './wire-payloads.js';
 
 /** Bytes of one request at most: results of several activities fit, in base64. */

@@ -25,15 +25,23 @@ type Request = z.infer<typeof Request>;
  * first, and is never told yes; forms, plain text and GET carry nothing out.
  */
 export async function openHttpDoor(server: FastifyInstance, door: GraphqlDoor): Promise<void> {
-  const { log } = door;
+  const { log, refusals } = door;
   await server.register(async (scope) => {
-    scope.setErrorHandler((error, _request, reply) => answer(reply, null, publicErrors(error, log)));
+    // what arose while answering comes as a result; what comes here was not carried out
+    scope.setErrorHandler((error, request, reply) => {
+      const errors = publicErrors(error, log);
+      refusals.note(request.headers.authorization, errors);
+      return answer(reply, null, errors);
+    });
     takeJsonPostsOnly(scope, '/graphql');
-    scope.post('/graphql', async (request, reply) => {
-      // a request without any body has no type either, and is not parsed
-      if (typeof request.body !== 'string') throw new BulkheadError('UNSUPPORTED_MEDIA_TYPE');
-      const result = await inTime(execute(server, request, request.body, door), door.settings.requestMs);
-      return answer(reply, result.data ?? null, result.errors as PublicError[] | undefined);
+    scope.post('/graphql', {
+      onRequest: async ({ headers }) => refusals.expectLeft(headers.authorization),
+      handler: async (request, reply) => {
+        // a request without any body has no type either, and is not parsed
+        if (typeof request.body !== 'string') throw new BulkheadError('UNSUPPORTED_MEDIA_TYPE');
+        const result = await inTime(execute(server, request, request.body, door), door.settings.requestMs);
+        return answer(reply, result.data ?? null, result.errors as PublicError[] | undefined);
+      },
     });
   });
 }
@@ -97,6 +105,7 @@ const STATUS: Readonly<Record<string, number>> = {
   UNAUTHENTICATED: 401,
   UNSUPPORTED_MEDIA_TYPE: 415,
   METHOD_NOT_ALLOWED: 405,
+  TOO_MANY_REQUESTS: 429,
 };
 
 function answer(
@@ -105,6 +114,9 @@ function answer(
   errors: readonly PublicError[] | undefined,
 ): FastifyReply {
   const status = data === null && errors?.map(({ extensions }) => STATUS[extensions.code]).find(Number);
+  const retryAfterSeconds = errors?.[0]?.extensions.retryAfterSeconds;
+  if (status === 429 && retryAfterSeconds !== undefined)
+    reply.header('retry-after', String(retryAfterSeconds));
   return reply
     .code(status || 200)
     .header('content-type', 'application/json; charset=utf-8')

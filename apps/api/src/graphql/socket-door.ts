@@ -134,7 +134,9 @@ function protocolOf(door: SocketDoor): Protocol {
         return args;
       } catch (error) {
         release();
-        return publicErrors(error, door.log);
+        const errors = publicErrors(error, door.log);
+        session.noteRefusal(errors);
+        return errors;
       }
     },
     subscribe: (args) => openSubscription(args, releases.get(args) ?? (() => undefined)),

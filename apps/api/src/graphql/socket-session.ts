@@ -3,6 +3,7 @@ import { WebSocket } from 'ws';
 import { BulkheadError } from '@bulkhead/contract';
 import { refusal } from '../auth/principal.js';
 import type { Caller, Credentials } from '../auth/principal.js';
+import type { PublicError } from './errors.js';
 import type { OpenCounts } from './open-counts.js';
 import type { SocketDoor } from './door.js';
 
@@ -32,7 +33,7 @@ export class SocketSession {
   constructor(
     private readonly socket: WebSocket,
     private readonly leaveStrangers: () => void,
-    private readonly door: Pick<SocketDoor, 'authenticate' | 'accessFeed'>,
+    private readonly door: Pick<SocketDoor, 'authenticate' | 'accessFeed' | 'refusals'>,
   ) {
     this.undo = [leaveStrangers, () => clearTimeout(this.expiry)];
   }
@@ -40,6 +41,7 @@ export class SocketSession {
   /** Learns whose connection this is; one that is nobody's, or one too many, is closed. */
   async begin(credentials: Credentials, connections: OpenCounts): Promise<void> {
     try {
+      this.door.refusals.expectLeft(credentials.authorization);
       const caller = await this.door.authenticate(credentials);
       this.undo.push(connections.take(caller));
       this.current = { caller, credentials };
@@ -58,6 +60,17 @@ export class SocketSession {
   owner(): Owner {
     if (!this.current) throw new BulkheadError('UNAUTHENTICATED');
     return this.current;
+  }
+
+  /** Of a subscription. Who asks for too many that are refused is not listened to any longer. */
+  noteRefusal(errors: readonly PublicError[]): void {
+    const authorization = this.current?.credentials.authorization;
+    this.door.refusals.note(authorization, errors);
+    try {
+      this.door.refusals.expectLeft(authorization);
+    } catch (error) {
+      this.refuse(error);
+    }
   }
 
   /** Resolves when it has left, so that a stream has one message on its way and not all that it could say. */
@@ -129,6 +142,7 @@ const CLOSE_CODES: Readonly<Record<string, number>> = {
   UNAUTHENTICATED: CloseCode.Unauthorized,
   FORBIDDEN: CloseCode.Forbidden,
   TENANT_SUSPENDED: CloseCode.Forbidden,
+  TOO_MANY_REQUESTS: CloseCode.TooManyInitialisationRequests,
   TOO_MANY_SUBSCRIPTIONS: CloseCode.TooManyInitialisationRequests,
 };
 

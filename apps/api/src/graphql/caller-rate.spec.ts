@@ -18,6 +18,16 @@ it('takes as many as a minute has at once, then one as each grows back, for each
   expect(() => rate.take('ann')).toThrow(expect.objectContaining(refused));
 });
 
+it('lets what is known afterwards be spent by many at once, and no debt be left', () => {
+  let nowMs = 0;
+  const rate = new CallerRate(2, () => nowMs);
+  for (let i = 0; i < 10; i += 1) rate.expectLeft('ann');
+  for (let i = 0; i < 10; i += 1) rate.spend('ann');
+  expect(() => rate.expectLeft('ann')).toThrow(expect.objectContaining({ code: 'TOO_MANY_REQUESTS' }));
+  nowMs = 30_000;
+  rate.expectLeft('ann');
+});
+
 it('says how long a slow rate takes to grow back', () => {
   const rate = new CallerRate(2, () => 0);
   rate.take('ann');
