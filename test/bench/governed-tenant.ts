@@ -2,11 +2,11 @@ import { agentId, workspaceId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { publishPolicy } from '@bulkhead/policy/admin';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
-import { setQuota } from '@bulkhead/quota/admin';
 import { storeSecret } from '@bulkhead/secret-broker/admin';
 import { putAgent } from '@bulkhead/tenancy/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import pg from 'pg';
+import { grant } from '../support/quotas.js';
 
 /** The conditions under which a governed call is measured. */
 const RULES = 1_000;
@@ -59,7 +59,7 @@ export async function prepare(
     { id: 'allow', effect: 'allow', tools: ['helpdesk.ticket.update'] },
   ];
   await publishPolicy(db, { profile: 'default', document: { rules }, publishedBy: 'bench', reason: 'B1' });
-  await setQuota(db, 'tool_calls_per_day', 1_000_000);
+  await grant(db, 'tool_calls_per_day', 1_000_000);
   await putAgent(db, {
     id: agentId('chain'),
     workspaceId: workspaceId('main'),

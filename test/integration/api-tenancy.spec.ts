@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tenantId } from '@bulkhead/contract';
 import { createTenant } from '@bulkhead/tenancy/admin';
-import { setQuota } from '@bulkhead/quota/admin';
 import { ACME, AGENT, field, GLOBEX, startApi } from '../support/api.js';
 import type { TestApi } from '../support/api.js';
+import { grant } from '../support/quotas.js';
 
 const INITECH = tenantId('initech');
 
@@ -99,7 +99,7 @@ describe('what a tenant has used today', () => {
   it('is shown by layer, with a limit where there is one', async () => {
     const api = await startApi();
     try {
-      await setQuota(api.deps.door.tenant(ACME), 'cost_micros_per_day', 5_000_000_000_000);
+      await grant(api.deps.door.tenant(ACME), 'cost_micros_per_day', 5_000_000_000_000);
       const { data } = await api.ask(await api.key(ACME, 'viewer'), '{ quotas { layer limit used } }');
       expect(data).toEqual({
         quotas: [

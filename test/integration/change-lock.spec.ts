@@ -4,6 +4,8 @@ import { tenantId } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import { openTenantDoor } from '@bulkhead/prisma/tenant';
 import type { TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
+import { grantQuota, setOwnQuota } from '@bulkhead/quota/admin';
+import type { QuotaChange } from '@bulkhead/quota/admin';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
 
@@ -139,6 +141,24 @@ describe('a change of policy', () => {
     await commitPublish();
     expect(await admitting).toEqual({ kind: 'policy_moved' });
   });
+});
+
+it.each([
+  ['granted', (change: QuotaChange) => grantQuota(db, change)],
+  ['of the tenant itself', (change: QuotaChange) => setOwnQuota(db, change)],
+])('a limit %s waits for every admit in flight, so that none of them is beyond it', async (_, setLimit) => {
+  const commitAdmit = await openTransaction('SELECT lock_tenant_shared($1)', [TENANT]);
+  let isSet = false;
+  const setting = setLimit({
+    layer: 'tool_calls_per_day',
+    limit: 900,
+    reason: 'test',
+    actor: 'key:admin',
+  }).then(() => (isSet = true));
+  await somebodyWaits();
+  expect(isSet).toBe(false);
+  await commitAdmit();
+  await setting;
 });
 
 describe('an approval', () => {

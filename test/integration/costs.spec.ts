@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Envelope, Json } from '@bulkhead/contract';
 import { listJournal } from '@bulkhead/journal/admin';
-import { setQuota, usage } from '@bulkhead/quota/admin';
+import { usage } from '@bulkhead/quota/admin';
 import { PURPOSES } from '@bulkhead/runtime/keys';
 import { findTool, putTool } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
+import { grant } from '../support/quotas.js';
 
 let line: LineUnderTest;
 let host: Host;
@@ -55,7 +56,7 @@ describe('what a call costs', () => {
   it('is taken before the call is sent: of many at once no more begin than the budget has room for', async () => {
     const before = await costs();
     const callsBefore = await calls();
-    await setQuota(db(), 'cost_micros_per_day', before.used + 2_500);
+    await grant(db(), 'cost_micros_per_day', before.used + 2_500);
     const sent = line.tool.requests.length;
     const answers = await Promise.all(
       Array.from({ length: 8 }, (_, n) => host.call(run, 'desk.dear', { id: 'b' }, { n })),
@@ -76,7 +77,7 @@ describe('what a call costs', () => {
 
   it('is what the answer reports: less is given back, more is booked in full, beyond the budget too', async () => {
     const { used } = await costs();
-    await setQuota(db(), 'cost_micros_per_day', used + 1_500);
+    await grant(db(), 'cost_micros_per_day', used + 1_500);
     line.tool.answer = () => ({ usage: { micros: 200 } });
     await host.call(run, 'desk.metered', { id: 'c' });
     expect((await costs()).used).toBe(used + 200);
@@ -93,7 +94,7 @@ describe('what a call costs', () => {
   it.each([-5, 0.5, '7', null, 1e300])(
     'attack: an answer that reports %j changes nothing of what was reserved',
     async (micros) => {
-      await setQuota(db(), 'cost_micros_per_day', 1_000_000);
+      await grant(db(), 'cost_micros_per_day', 1_000_000);
       const { used } = await costs();
       line.tool.answer = () => ({ usage: { micros } });
       await host.call(run, 'desk.metered', { id: 'f' });
@@ -109,11 +110,11 @@ describe('what a call costs', () => {
     // the least that it may say is enough: what was reported before stands in the way of the next
     await declare('desk.cheap', { costMicros: 1, costReportedAt: 'usage.micros' });
     const { used } = await costs();
-    await setQuota(db(), 'cost_micros_per_day', used + 10);
+    await grant(db(), 'cost_micros_per_day', used + 10);
     line.tool.answer = () => ({ usage: { micros: 10 } });
     expect(await host.call(run, 'desk.cheap', { id: 'h' })).toMatchObject({ kind: 'ok' });
     expect(await host.call(run, 'desk.cheap', { id: 'i' })).toMatchObject({ kind: 'budget_exceeded' });
-    await setQuota(db(), 'cost_micros_per_day', 1_000_000);
+    await grant(db(), 'cost_micros_per_day', 1_000_000);
   });
 
   it('is given back when nothing was sent, and kept when nobody knows', async () => {

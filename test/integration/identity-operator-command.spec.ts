@@ -1,59 +1,25 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApi } from '../support/api.js';
 import type { Answer, TestApi } from '../support/api.js';
+import { commandOver } from '../support/api-command.js';
+import type { Ran } from '../support/api-command.js';
 
-const COMMAND = fileURLToPath(new URL('../../tools/dist/operator.js', import.meta.url));
 const ME = '{ me { role } }';
-
-interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 describe('npm run operator', () => {
   let api: TestApi;
-  let folder: string;
+  let command: Awaited<ReturnType<typeof commandOver>>;
 
   beforeAll(async () => {
     api = await startApi();
-    folder = await mkdtemp(join(tmpdir(), 'bulkhead-operator-'));
-    const { appUrl, controlUrl } = api.database;
-    const config = {
-      role: 'api',
-      database: { url: appUrl, controlUrl, poolMax: 2 },
-      temporal: { address: '127.0.0.1:1', enforcesTokens: true, tokensDir: folder },
-      keys: { master: 'unused', envelopeSigning: 'unused' },
-      api: {
-        host: '127.0.0.1',
-        port: 0,
-        graphiql: false,
-        introspection: false,
-        publicUrl: 'http://bulkhead.test',
-      },
-      log: { level: 'warn' },
-    };
-    await writeFile(join(folder, 'api.json'), JSON.stringify(config), { mode: 0o600 });
+    command = await commandOver(api, 'operator');
   });
   afterAll(async () => {
+    await command?.close();
     await api?.close();
-    await rm(folder, { recursive: true });
   });
 
-  const run = async (...args: string[]): Promise<Ran> => {
-    const env = { PATH: process.env['PATH'] ?? '', BULKHEAD_CONFIG: join(folder, 'api.json') };
-    try {
-      return { code: 0, ...(await promisify(execFile)(process.execPath, [COMMAND, ...args], { env })) };
-    } catch (error) {
-      return error as Ran;
-    }
-  };
+  const run = (...args: string[]): Promise<Ran> => command.run(...args);
   const code = (answer: Answer): string | undefined => answer.errors?.[0]?.extensions.code;
 
   it('makes, lists and ends operators of the platform', async () => {

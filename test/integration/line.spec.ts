@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { toolId } from '@bulkhead/contract';
 import type { Envelope, Json } from '@bulkhead/contract';
-import { setQuota, usage } from '@bulkhead/quota/admin';
+import { usage } from '@bulkhead/quota/admin';
 import { storeSecret } from '@bulkhead/secret-broker/admin';
 import { setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 import { until } from '../support/until.js';
+import { grant } from '../support/quotas.js';
 
 let line: LineUnderTest;
 let host: Host;
@@ -157,7 +158,7 @@ describe('refusals', () => {
 describe('budget', () => {
   it('50 calls at once with room for 10: exactly 10 are sent, and each refusal says why', async () => {
     const limit = (await usedToday()) + 10;
-    await setQuota(line.db('acme'), 'tool_calls_per_day', limit);
+    await grant(line.db('acme'), 'tool_calls_per_day', limit);
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, n) => host.call(run, 'open.send', { id: 'T-1' }, { n })),
     );
@@ -168,7 +169,7 @@ describe('budget', () => {
     });
     expect(line.tool.requests).toHaveLength(10);
     expect(await usedToday()).toBe(limit);
-    await setQuota(line.db('acme'), 'tool_calls_per_day', 100_000);
+    await grant(line.db('acme'), 'tool_calls_per_day', 100_000);
   });
 
   it('what was provably not sent is refunded, and may be admitted again under the same key', async () => {

@@ -75,7 +75,7 @@ describe('a tool that is not there, or wants to be left alone', () => {
 
   it("the tenant's own cap is told apart: it names its own layer", async () => {
     const host = await line.newHost();
-    await line.database.asOwner('UPDATE quotas SET "limit" = 0');
+    await line.database.asOwner('UPDATE quotas SET granted = 0');
     const capped = await read(host);
     await line.database.asOwner('DELETE FROM quotas');
     expect(capped).toMatchObject({ kind: 'budget_exceeded', reason: { layer: 'tool_calls_per_day' } });

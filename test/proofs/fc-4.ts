@@ -8,7 +8,6 @@ import { BulkheadError, tenantId } from '@bulkhead/contract';
 import type { CallAnswer, Envelope, TenantId } from '@bulkhead/contract';
 import { tenantKeys } from '@bulkhead/prisma/tenant';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
-import { setQuota } from '@bulkhead/quota/admin';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { createSecretBroker } from '@bulkhead/secret-broker/line';
@@ -18,6 +17,7 @@ import type { Host, LineUnderTest } from '../support/line.js';
 import { startMain } from '../support/processes.js';
 import { zeroOf } from './proof.js';
 import type { Proof, ProofSize } from './proof.js';
+import { grant } from '../support/quotas.js';
 
 const BROKEN_MS: Record<ProofSize, number> = { tiny: 600, ci: 3_000, full: 60_000 };
 const EVERY_MS = 20;
@@ -103,7 +103,7 @@ export const run: Proof = async ({ size, progress }) => {
   const line = await openLine();
   const faults: string[] = [];
   try {
-    await setQuota(line.db('acme'), 'tool_calls_per_day', 10_000_000);
+    await grant(line.db('acme'), 'tool_calls_per_day', 10_000_000);
     // from here on requests are sealed with another key than the one that wraps the secret
     await rotateTenantKey(line.db('acme'), line.keyRing, DRILL);
     line.keyRing.forget(ACME);

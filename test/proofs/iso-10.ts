@@ -8,7 +8,6 @@ import {
   toolId,
 } from '@bulkhead/contract';
 import type { CallAnswer, Envelope, GrantId, TenantId } from '@bulkhead/contract';
-import { setQuota } from '@bulkhead/quota/admin';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { createSecretBroker } from '@bulkhead/secret-broker/line';
 import { createSecret, revokeSecrets, rotateSecret } from '@bulkhead/secret-broker/admin';
@@ -21,6 +20,7 @@ import { seededRandom } from '../support/random.js';
 import type { Random } from '../support/random.js';
 import { secondsOf, zeroOf } from './proof.js';
 import type { Proof } from './proof.js';
+import { grant } from '../support/quotas.js';
 
 const MIXES_MAX = { tiny: 150, ci: 4_000, full: 60_000 } as const;
 const TENANTS = ['acme', 'globex'] as const;
@@ -78,7 +78,7 @@ export const run: Proof = async ({ size, progress }) => {
 async function prepare(line: LineUnderTest, random: Random): Promise<World> {
   const canaries = createCanaries();
   for (const tenant of TENANTS) {
-    await setQuota(line.db(tenant), 'tool_calls_per_day', 10_000_000);
+    await grant(line.db(tenant), 'tool_calls_per_day', 10_000_000);
     for (const agent of AGENTS) {
       await line.database.asOwner(
         `INSERT INTO agents (tenant_id, id, workspace_id, name, description, workflow_type, input_schema, quota_class)

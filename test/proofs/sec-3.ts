@@ -3,7 +3,6 @@ import type { IncomingHttpHeaders, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { toolId } from '@bulkhead/contract';
 import type { CallAnswer, Envelope, Json } from '@bulkhead/contract';
-import { setQuota } from '@bulkhead/quota/admin';
 import { createSecret } from '@bulkhead/secret-broker/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import { createCanaries } from '../support/canaries.js';
@@ -12,6 +11,7 @@ import type { Host, LineUnderTest } from '../support/line.js';
 import { createScanner } from '../support/secret-scan.js';
 import { zeroOf } from './proof.js';
 import type { Proof, ProofSize } from './proof.js';
+import { grant } from '../support/quotas.js';
 
 const ROUNDS: Record<ProofSize, number> = { tiny: 1, ci: 2, full: 60 };
 const BY = { actor: 'proof', reason: 'a model that asks' };
@@ -173,7 +173,7 @@ async function declare(
   { bound, thief }: { readonly bound: string; readonly thief: string },
 ): Promise<void> {
   const db = line.db('acme');
-  await setQuota(db, 'tool_calls_per_day', 10_000_000);
+  await grant(db, 'tool_calls_per_day', 10_000_000);
   for (const [name, value] of [
     ['vendor', vendor],
     ['brain', brain],

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toolId } from '@bulkhead/contract';
 import type { Envelope } from '@bulkhead/contract';
-import { setQuota } from '@bulkhead/quota/admin';
 import { rotateSecret } from '@bulkhead/secret-broker/admin';
 import { createCaller } from '../../workflows/src/kit/caller.js';
 import type { Call } from '../../workflows/src/kit/caller.js';
@@ -9,6 +8,7 @@ import { createCanaries } from '../support/canaries.js';
 import { openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 import type { Proof, ProofSize } from './proof.js';
+import { grant } from '../support/quotas.js';
 
 /** One in 200 calls: a call that meets two rotations, one before and one after it asked for a new grant, is denied. */
 const SIZES: Record<ProofSize, { readonly rotations: number; readonly calls: number }> = {
@@ -41,7 +41,7 @@ export const run: Proof = async ({ size, progress }) => {
   const canaries = createCanaries();
   const arrivals: { readonly header: string; readonly at: number }[] = [];
   try {
-    await setQuota(line.db('acme'), 'tool_calls_per_day', 10_000_000);
+    await grant(line.db('acme'), 'tool_calls_per_day', 10_000_000);
     const versions: Version[] = [];
     const rotate = async (): Promise<void> => {
       const value = canaries.make('acme', 'desk', `version ${versions.length}`);

@@ -3,7 +3,6 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Json, RunId, TenantId } from '@bulkhead/contract';
-import { setQuota } from '@bulkhead/quota/admin';
 import { callKey } from '../../activities/tool-gateway/src/call-key.js';
 import { makeDemoTenant } from './demo-tenant.js';
 import { checkHistory, readLedgers } from './history-checker.js';
@@ -12,6 +11,7 @@ import { openHostWorld } from './host-world.js';
 import type { HostWorld } from './host-world.js';
 import { createReceiver } from './receiver.js';
 import type { Receiver } from './receiver.js';
+import { grant } from './quotas.js';
 
 /** How a tenant's tool may be repeated; the receiver of the `keyed` one honours keys, that of the other knows none. */
 export type Habit = 'keyed' | 'none';
@@ -67,7 +67,7 @@ export async function openCrashWorld(delayMs: number): Promise<CrashWorld> {
   const tenantOf = async (habit: Habit): Promise<TenantId> => {
     const change = (id: string, spec: Json): Json => (id === TOOL ? toolAt(base, habit, spec) : spec);
     const tenant = await makeDemoTenant(world.door, world.keyRing, world.services, { like: 'acme', change });
-    await setQuota(world.door.tenant(tenant), 'tool_calls_per_day', 1_000_000);
+    await grant(world.door.tenant(tenant), 'tool_calls_per_day', 1_000_000);
     return tenant;
   };
   const tenants = { keyed: await tenantOf('keyed'), none: await tenantOf('none') };

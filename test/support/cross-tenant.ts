@@ -54,6 +54,8 @@ const CASES: Readonly<Record<string, IdKind | typeof OWN_NAME>> = {
   'Mutation.resumeTenant(id)': 'tenant',
   'Mutation.offboardTenant(id)': 'tenant',
   'Mutation.reinstateTenant(id)': 'tenant',
+  'Mutation.grantQuota(id)': 'tenant',
+  'Query.tenantQuotas(id)': 'tenant',
   'Query.runs(after)': 'run',
   'Query.approvals(after)': 'approval',
   'Mutation.approve(id)': 'approval',

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tenantId } from '@bulkhead/contract';
 import type { Envelope } from '@bulkhead/contract';
-import { setQuota } from '@bulkhead/quota/admin';
 import { callKey } from '../../activities/tool-gateway/src/call-key.js';
 import type { GatewayAnswer, GatewayCall } from './gateway-process.js';
 import { openGateways } from './gateways.js';
@@ -12,6 +11,7 @@ import { openLine } from './line.js';
 import type { LineUnderTest } from './line.js';
 import { createReceiver } from './receiver.js';
 import type { Receiver } from './receiver.js';
+import { grant } from './quotas.js';
 
 /** Several gateways as processes of their own, one receiver that keeps books, and everything the checker needs of acme. */
 export interface GatewayWorld {
@@ -61,7 +61,7 @@ export async function openGatewayWorld(options: {
   readonly honoursKeys?: boolean;
 }): Promise<GatewayWorld> {
   const line = await openLine();
-  for (const tenant of ['acme', 'globex']) await setQuota(line.db(tenant), 'tool_calls_per_day', 10_000_000);
+  for (const tenant of ['acme', 'globex']) await grant(line.db(tenant), 'tool_calls_per_day', 10_000_000);
   const receiver = createReceiver({ honoursKeys: options.honoursKeys ?? true });
   const keys = new Map<string, string>();
   const acks: { ref: string; outcome: string }[] = [];

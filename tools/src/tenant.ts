@@ -17,11 +17,14 @@ import {
 } from '@bulkhead/tenancy/admin';
 import type { Role } from '@bulkhead/tenancy/admin';
 import { follow, LIFECYCLE_COMMANDS, orderOf, typist } from './tenant-lifecycle.js';
+import { quota } from './tenant-quota.js';
 import { configFileOf } from './config-files.js';
 
 const HELP = `npm run tenant -- create ID --name NAME    makes a tenant and its first API key (role admin)
 npm run tenant -- key ID --role ROLE        makes another key; roles: ${ROLES.join(', ')}
 npm run tenant -- show ID
+npm run tenant -- quota ID                  what it may use in a day, and what it has used
+npm run tenant -- quota ID --layer LAYER --limit N --reason TEXT    grants more or less; "default": what every tenant has
 npm run tenant -- suspend ID --reason TEXT  stops it: no new work, no effects, no Workers, its tokens revoked
 npm run tenant -- resume ID --reason TEXT   goes on exactly where it was
 npm run tenant -- offboard ID --reason TEXT [--grace-days N]    stops it and erases it after N days (0 to 90, default 30)
@@ -98,14 +101,22 @@ async function lifecycle(
   given: { readonly reason?: string | undefined; readonly 'grace-days'?: string | undefined },
   say: (line: string) => void,
 ): Promise<Answer> {
-  const reason = given.reason?.trim() ?? '';
+  return typed(() => follow(db, orderOf(kind, given['grace-days']), reasonOf(given.reason), say));
+}
+
+function reasonOf(given: string | undefined): string {
+  const reason = given?.trim() ?? '';
   if (reason === '' || reason.length > 1000)
     throw new Misuse('say why, in 1 to 1000 characters: --reason "unpaid bills"');
+  return reason;
+}
+
+/** What somebody typed wrong, and what the API would tell the person who asked, as one line. */
+async function typed(work: () => Promise<Answer>): Promise<Answer> {
   try {
-    return await follow(db, orderOf(kind, given['grace-days']), reason, say);
+    return await work();
   } catch (error) {
     if (error instanceof RangeError) throw new Misuse(error.message, { cause: error });
-    // what the API would tell the person who asked
     if (error instanceof BulkheadError) throw new Misuse(error.publicMessage, { cause: error });
     throw error;
   }
@@ -128,6 +139,8 @@ async function main(): Promise<void> {
     options: {
       name: { type: 'string' },
       role: { type: 'string' },
+      layer: { type: 'string' },
+      limit: { type: 'string' },
       reason: { type: 'string' },
       'grace-days': { type: 'string' },
       data: { type: 'string', default: '.data' },
@@ -141,12 +154,15 @@ async function main(): Promise<void> {
   const door = openTenantDoor({ url: config.database.url, poolMax: 4, onError: () => undefined }); // a broken call throws itself
   try {
     const db = door.tenant(parseId(id));
-    const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
+    // made only where a key is needed: the other commands do without the master key
+    const keyRing = () =>
+      createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
     const commands: Record<string, () => Promise<Answer>> = {
-      create: () => create(db, keyRing, values.name),
+      create: () => create(db, keyRing(), values.name),
       key: () => key(db, values.role),
       show: () => show(db),
-      'rotate-key': () => rotateKey(db, keyRing, values.reason),
+      quota: () => typed(() => quota(db, values, () => reasonOf(values.reason))),
+      'rotate-key': () => rotateKey(db, keyRing(), values.reason),
       ...Object.fromEntries(
         LIFECYCLE_COMMANDS.map((kind) => [
           kind,

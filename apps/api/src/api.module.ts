@@ -18,6 +18,7 @@ import { PublicErrorsFilter } from './graphql/public-errors.filter.js';
 import { HealthController } from './health/health.controller.js';
 import { LifecycleModule } from './lifecycle/lifecycle.module.js';
 import { PolicyModule } from './policies/policy.module.js';
+import { QuotaModule } from './quotas/quota.module.js';
 import { RunControlModule } from './run-control/run-control.module.js';
 import { KeyModule } from './keys/key.module.js';
 import { MemberModule } from './members/member.module.js';
@@ -39,6 +40,7 @@ const FEATURES: readonly Type[] = [
   AuditModule,
   KeyModule,
   LifecycleModule,
+  QuotaModule,
   RunModule,
   RunControlModule,
   ControlModule,

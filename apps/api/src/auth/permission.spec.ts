@@ -26,7 +26,7 @@ describe('roles', () => {
 
   it('let operators of the platform touch nothing that belongs to a tenant', () => {
     const held = PERMISSIONS.filter((permission) => of('platform').can(permission));
-    expect(held).toEqual(['tenant:read', 'ui:sign-in', 'tenant:lifecycle']);
+    expect(held).toEqual(['tenant:read', 'quota:grant', 'ui:sign-in', 'tenant:lifecycle']);
     for (const role of ROLES) expect(of(role).can('tenant:lifecycle')).toBe(false);
   });
 });

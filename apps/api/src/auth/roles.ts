@@ -8,6 +8,8 @@ import type { Role } from '@bulkhead/tenancy/admin';
 const WHO_MAY = {
   'tenant:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer', 'platform'],
   'quota:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
+  'quota:set': ['admin'],
+  'quota:grant': ['platform'],
   'workspace:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
   'workspace:create': ['admin'],
   'agent:read': ['admin', 'workflow-author', 'operator', 'auditor', 'viewer'],
@@ -61,6 +63,7 @@ export const PERMISSIONS = Object.keys(WHO_MAY) as readonly Permission[];
 /** They show or change what belongs to no single workspace. */
 export const TENANT_WIDE: readonly Permission[] = [
   'quota:read',
+  'quota:set',
   'workspace:create',
   'tool:register',
   'tool:update',

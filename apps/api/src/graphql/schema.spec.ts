@@ -11,6 +11,7 @@ import { MemberResolver } from '../members/member.resolver.js';
 import { ControlResolver } from '../control/control.resolver.js';
 import { LifecycleResolver } from '../lifecycle/lifecycle.resolver.js';
 import { PolicyResolver } from '../policies/policy.resolver.js';
+import { QuotaResolver } from '../quotas/quota.resolver.js';
 import { RunControlResolver } from '../run-control/run-control.resolver.js';
 import { RunResolver } from '../runs/run.resolver.js';
 import { SecretResolver } from '../secrets/secret.resolver.js';
@@ -28,6 +29,7 @@ const RESOLVERS = [
   ControlResolver,
   LifecycleResolver,
   PolicyResolver,
+  QuotaResolver,
   RunControlResolver,
   RunResolver,
   SecretResolver,

@@ -1,11 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { BulkheadError, InvalidId, tenantId as parseTenantId } from '@bulkhead/contract';
+import { BulkheadError } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import { createTenant, getTenant, latestLifecycle, requestLifecycle } from '@bulkhead/tenancy/admin';
 import type { Lifecycle, LifecycleOrder, Tenant } from '@bulkhead/tenancy/admin';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { tenantIdOf } from '../tenants/tenant-id.js';
 
 /** Who orders it, and why. */
 export interface OrderedBy {
@@ -43,10 +44,7 @@ export class LifecycleService {
 }
 
 function idOf(text: string, otherwise: 'BAD_INPUT' | 'NOT_FOUND'): TenantId {
-  try {
-    return parseTenantId(text);
-  } catch (cause) {
-    if (!(cause instanceof InvalidId)) throw cause;
-    throw new BulkheadError(otherwise, { field: 'id', cause });
-  }
+  const id = tenantIdOf(text);
+  if (id === undefined) throw new BulkheadError(otherwise, { field: 'id' });
+  return id;
 }

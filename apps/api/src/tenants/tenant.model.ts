@@ -1,4 +1,4 @@
-import { Field, Float, GraphQLISODateTime, ID, ObjectType } from '@nestjs/graphql';
+import { Field, GraphQLISODateTime, ID, ObjectType } from '@nestjs/graphql';
 import type { Json } from '@bulkhead/contract';
 import { JsonScalar } from '../graphql/json.scalar.js';
 
@@ -69,19 +69,4 @@ export class MeModel {
   tenant?: TenantModel | undefined;
   @Field(() => [MembershipModel], { description: 'Choose one with the header x-bulkhead-tenant.' })
   memberships!: readonly MembershipModel[];
-}
-
-@ObjectType('Quota', { description: 'What the tenant may use in a window, and what it has used.' })
-export class QuotaModel {
-  @Field(() => String, {
-    description:
-      'tool_calls_per_day, or cost_micros_per_day: millionths of the currency in which tools state their cost.',
-  })
-  layer!: string;
-  @Field(() => Float, { nullable: true, description: 'null: counted, and never refused.' })
-  limit?: number | undefined;
-  @Field(() => Float, { description: 'With what calls under way have reserved.' })
-  used!: number;
-  @Field(() => String, { description: 'The day, in UTC.' })
-  window!: string;
 }

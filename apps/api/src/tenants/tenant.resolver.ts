@@ -1,13 +1,11 @@
 import { Inject } from '@nestjs/common';
 import { Args, ID, Query, Resolver } from '@nestjs/graphql';
-import type { QuotaUsage } from '@bulkhead/quota/admin';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
 import { Permission, SignedIn } from '../auth/permission.js';
 import { asMember, CurrentCaller, CurrentPrincipal } from '../auth/principal.js';
 import type { Caller, Principal } from '../auth/principal.js';
 import { PERMISSIONS } from '../auth/roles.js';
-import { READ } from '../graphql/cost.js';
-import { AgentModel, MeModel, QuotaModel, TenantModel } from './tenant.model.js';
+import { AgentModel, MeModel, TenantModel } from './tenant.model.js';
 import { TenantService } from './tenant.service.js';
 
 @Resolver(() => TenantModel)
@@ -53,11 +51,5 @@ export class TenantResolver {
   @Permission('agent:read')
   agents(@CurrentPrincipal() principal: Principal): Promise<Agent[]> {
     return this.tenants.agents(principal);
-  }
-
-  @Query(() => [QuotaModel], { complexity: READ, description: 'Of the own tenant, today.' })
-  @Permission('quota:read')
-  quotas(@CurrentPrincipal() principal: Principal): Promise<readonly QuotaUsage[]> {
-    return this.tenants.quotas(principal);
   }
 }

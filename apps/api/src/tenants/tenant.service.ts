@@ -1,14 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { BulkheadError, InvalidId, tenantId as parseTenantId } from '@bulkhead/contract';
+import { BulkheadError } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
-import { usage } from '@bulkhead/quota/admin';
-import type { QuotaUsage } from '@bulkhead/quota/admin';
 import { getTenant, listAgents } from '@bulkhead/tenancy/admin';
 import type { Agent, Tenant } from '@bulkhead/tenancy/admin';
 import { asMember } from '../auth/principal.js';
 import type { Caller, Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { ApiDeps } from '../deps.js';
+import { tenantIdOf } from './tenant-id.js';
 
 @Injectable()
 export class TenantService {
@@ -30,21 +29,8 @@ export class TenantService {
     return this.deps.control.query<Tenant & Record<string, unknown>>(ALL);
   }
 
-  quotas({ tenantId }: Principal): Promise<readonly QuotaUsage[]> {
-    return usage(this.deps.door.tenant(tenantId), new Date());
-  }
-
   agents(principal: Principal): Promise<Agent[]> {
     return listAgents(this.deps.door.tenant(principal.tenantId), principal.where('agent:read'));
-  }
-}
-
-function tenantIdOf(text: string): TenantId | undefined {
-  try {
-    return parseTenantId(text);
-  } catch (error) {
-    if (error instanceof InvalidId) return undefined;
-    throw error;
   }
 }
 
