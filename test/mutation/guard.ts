@@ -11,7 +11,7 @@ export interface Guard {
   readonly replace: string;
   /** `<project>:<spec>`, the project being vitest's. */
   readonly spec: `${'unit' | 'integration'}:${string}`;
-  /** Part of the name of the test, as vitest's `-t`. */
+  /** Part of the name of the test: of its suites and its own, with a space between. */
   readonly test: string;
   /** The test starts processes or workflows from dist, so the edit has to be built. */
   readonly build?: boolean;
@@ -47,6 +47,10 @@ export function specOf({ spec }: Guard): { project: string; file: string } {
   const [project = '', file = ''] = spec.split(':');
   return { project, file };
 }
+
+/** The guard's test as vitest's `-t`, which is a pattern and wants ` > ` between the name of a suite and that of its test. */
+export const testPattern = ({ test }: Pick<Guard, 'test'>): string =>
+  test.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&').replaceAll(' ', '( > | )');
 
 /** The last migration that writes a function decides what it is. */
 function migrationOf(root: string, name: string): string {

@@ -3,6 +3,7 @@ import { API_GUARDS } from './guards-api.ts';
 import { KEEPING_GUARDS } from './guards-keeping.ts';
 import { LINE_GUARDS } from './guards-line.ts';
 import { REPEAT_GUARDS } from './guards-repeats.ts';
+import { SCHEMA_GUARDS } from './guards-schemas.ts';
 import { SECRET_GUARDS } from './guards-secrets.ts';
 import { TENANT_GUARDS } from './guards-tenants.ts';
 import { TOOL_GUARDS } from './guards-tools.ts';
@@ -218,6 +219,7 @@ export const GUARDS: readonly Guard[] = [
   ...LINE_GUARDS,
   ...REPEAT_GUARDS,
   ...SECRET_GUARDS,
+  ...SCHEMA_GUARDS,
   ...TENANT_GUARDS,
   ...TOOL_GUARDS,
 ];

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { editOf, specOf } from './guard.ts';
+import { editOf, specOf, testPattern } from './guard.ts';
 import type { Guard } from './guard.ts';
 import { GUARDS } from './guards.ts';
 import { openScratch } from './scratch.ts';
@@ -92,7 +92,7 @@ async function withoutGuard(
   if (failed.length === 0 && passed.length === 0) return { verdict: 'broken', why: `no test of ${spec} ran` };
   if (failed.length === 0) return { verdict: 'green', why: `${passed.length} tests of ${spec} passed` };
   if (!failed.some((name) => sound.has(name))) {
-    const whole = await scratch.test(project, [spec], guard.test);
+    const whole = await scratch.test(project, [spec], testPattern(guard));
     for (const name of whole.tests?.passed ?? []) sound.add(name);
   }
   const [noticed, ...others] = failed.filter((name) => sound.has(name));
@@ -107,7 +107,7 @@ async function testWithout(scratch: Scratch, guard: Guard): Promise<TestRun> {
   await scratch.write(file, after);
   try {
     if (guard.build && !(await scratch.build())) return { tests: undefined, output: 'it does not build' };
-    return await scratch.test(project, [spec], guard.test);
+    return await scratch.test(project, [spec], testPattern(guard));
   } finally {
     await scratch.write(file, before);
     if (guard.build) await scratch.build();

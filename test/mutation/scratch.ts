@@ -10,7 +10,7 @@ export interface Scratch {
   write(file: string, text: string): Promise<void>;
   build(): Promise<boolean>;
   /** Runs specs; `tests` is undefined when the runner broke off before it ran any. */
-  test(project: string, files: readonly string[], name?: string): Promise<TestRun>;
+  test(project: string, files: readonly string[], pattern: string): Promise<TestRun>;
   remove(): Promise<void>;
 }
 
@@ -45,7 +45,7 @@ export async function openScratch(checkout: string): Promise<Scratch> {
       const { code } = await run(root, 'node_modules/.bin/nx', ['run-many', '-t', 'build']);
       return code === 0;
     },
-    test: (project, files, name) => runTests(root, project, files, name),
+    test: (project, files, pattern) => runTests(root, project, files, pattern),
     remove: () => rm(root, { recursive: true, force: true }),
   };
 }
@@ -57,7 +57,7 @@ async function runTests(
   root: string,
   project: string,
   files: readonly string[],
-  name: string | undefined,
+  pattern: string,
 ): Promise<TestRun> {
   const report = join(root, '.data', 'mutation.json');
   await mkdir(dirname(report), { recursive: true });
@@ -68,7 +68,8 @@ async function runTests(
     project,
     '--reporter=json',
     `--outputFile.json=${report}`,
-    ...(name === undefined ? [] : ['-t', name]),
+    '-t',
+    pattern,
     ...files,
   ]);
   if (!existsSync(report)) return { tests: undefined, output };

@@ -49,7 +49,9 @@ function compile(schema: Json): ValidateFunction {
     throw new BulkheadError('WORKER_MISCONFIGURED', { internal: `the agent's input schema: ${problem}` });
   }
   try {
-    return new Ajv2020({ strict: true, allErrors: false, ownProperties: true }).compile(schema as object);
+    return new Ajv2020({ strict: true, allErrors: false, ownProperties: true, logger: false }).compile(
+      schema as object,
+    );
   } catch (error) {
     throw new BulkheadError('WORKER_MISCONFIGURED', {
       internal: 'the agent has no valid input schema',

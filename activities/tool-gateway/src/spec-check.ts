@@ -37,7 +37,9 @@ export function checkedSpec(spec: Json): ToolSpec {
 /** Compiles one schema, strictly and on its own: an `$id` must not answer for its namesake of another tenant. */
 export function compileSchema(schema: Record<string, unknown>) {
   try {
-    return new Ajv2020({ strict: true, allErrors: false, ownProperties: true }).compile(schema);
+    return new Ajv2020({ strict: true, allErrors: false, ownProperties: true, logger: false }).compile(
+      schema,
+    );
   } catch (cause) {
     throw new BulkheadError('BAD_INPUT', {
       field: 'inputSchema',

@@ -3,6 +3,20 @@ import { schemaProblem } from './json-schema.js';
 
 const text = (more: object) => ({ type: 'object', properties: { a: { type: 'string', ...more } } });
 
+const many = (times: number, more: object) => ({
+  properties: {
+    a: { type: 'string', allOf: Array.from({ length: times }, () => ({ type: 'string', ...more })) },
+  },
+});
+const list = (items: object) => ({ type: 'object', properties: { a: { type: 'array', items } } });
+const manyOf = (keyword: string, times: number) => ({
+  [keyword]: Array.from({ length: times }, (_, i) => ({ const: i })),
+});
+const fields = (times: number) => ({
+  type: 'object',
+  properties: Object.fromEntries(Array.from({ length: times }, (_, i) => [`f${i}`, { type: 'string' }])),
+});
+
 /** 2^30 checks of one value. */
 const doubling = {
   type: 'object',
@@ -24,6 +38,25 @@ describe('a schema from outside', () => {
     ['the same behind a class', text({ pattern: '^([a-z]+\\))*$' })],
     ['many repeats in a row', text({ pattern: 'a*a*a*a*a*b', maxLength: 1_000 })],
     ['two repeats over a long text', text({ pattern: '.*x.*y' })],
+    ['one repeat that may begin anywhere, over a long text', text({ pattern: 'a+$' })],
+    ['the same behind an alternative with ^', text({ pattern: '^b|a+$' })],
+    ['the same where only one way through a group is bound', text({ pattern: '(^|b)a+$' })],
+    ['a repeat and a count that may begin anywhere', text({ pattern: 'a+[a-z]{1,9}$', maxLength: 1_024 })],
+    ['an empty class that hides what follows', text({ pattern: '^[]|(a+)+$|[x]' })],
+    ['a class of everything that hides what follows', text({ pattern: '^[^](a+)+$[x]' })],
+    ['2^30 ways to leave something out', text({ pattern: `^${'a?'.repeat(30)}${'a'.repeat(30)}$` })],
+    ['2^30 ways through groups', text({ pattern: `^${'(?:a|a)'.repeat(30)}b$` })],
+    [
+      'two repeats, more texts of it than one value is worth',
+      many(9, { maxLength: 1_024, pattern: '^a*a*b' }),
+    ],
+    ['a thousand patterns for one text', many(900, { pattern: '^a*aaaab' })],
+    ['a thousand alternatives for each element', list(manyOf('anyOf', 1_000))],
+    ['a few hundred, each of another keyword', list(manyOf('oneOf', 60))],
+    ['alternatives for each further property', { additionalProperties: manyOf('anyOf', 60) }],
+    ['the same through a reference', { ...list({ $ref: '#/$defs/a' }), $defs: { a: manyOf('anyOf', 60) } }],
+    ['10,000 values for each element', list({ enum: Array.from({ length: 10_000 }, (_, i) => i) })],
+    ['more than can be compiled', { allOf: Array.from({ length: 1_600 }, () => text({})) }],
     ['a back reference', text({ pattern: '(a)\\1' })],
     ['a look-ahead', text({ pattern: '(?=a)b' })],
     ['a pattern for names', { patternProperties: { '^(a+)+$': {} } }],
@@ -41,6 +74,16 @@ describe('a schema from outside', () => {
 
   it.each<[string, unknown]>([
     ['ordinary constraints', text({ pattern: '^[A-Z][A-Z0-9-]{0,62}$' })],
+    ['a date', text({ pattern: '^\\d{4}-\\d{2}-\\d{2}$' })],
+    ['a few ways to begin', text({ pattern: '^(https?|ftp)://[^/]+$' })],
+    ['an address', text({ pattern: '^[^@\\s]+@[^@\\s]+$', maxLength: 254 })],
+    ['a short text in which something stands anywhere', text({ pattern: 'x+y', maxLength: 200 })],
+    ['a part that stands anywhere', text({ pattern: '[A-Z]{3}-[0-9]' })],
+    ['lazy repeats', text({ pattern: '^a+?b$' })],
+    ['elements of some kinds', list(manyOf('anyOf', 20))],
+    ['a list of countries', list({ enum: Array.from({ length: 250 }, (_, i) => `c${i}`) })],
+    ['an object of many fields', fields(300)],
+    ['elements of many fields', list(fields(200))],
     ['an optional group', text({ pattern: '^[a-z]+(\\.com)?$' })],
     ['a literal bracket and star', text({ pattern: '^\\(\\*\\)+$' })],
     [
