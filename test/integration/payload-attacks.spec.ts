@@ -38,7 +38,7 @@ afterAll(async () => {
   await bundle?.remove();
 });
 
-async function startWith(codec: Pick<PayloadCodec, 'encode'>): Promise<RunId> {
+async function startWith(codec: Pick<PayloadCodec, 'encode'>, over: object = {}): Promise<RunId> {
   const runId = world.newRunId();
   const { namespace, taskQueue } = placementOf(world.tenantId);
   await world.connection.workflowService.startWorkflowExecution({
@@ -49,6 +49,7 @@ async function startWith(codec: Pick<PayloadCodec, 'encode'>): Promise<RunId> {
     requestId: randomUUID(),
     input: await payloadsOf(codec, START),
     header: headerOf(world.envelopeOf(runId)),
+    ...over,
   });
   return runId;
 }
@@ -106,6 +107,18 @@ describe('attack: with the envelope of a run, and arguments that are', () => {
       expect(await (await world.start('longChain', START.input)).result()).toMatchObject({ segments: 1 });
     },
   );
+
+  it('its own, it is started with a memo that is readable: refused likewise', async () => {
+    const { payloads } = await payloadsOf(PLAIN, 'x');
+    const runId = await startWith(world.codec, { memo: { fields: { note: payloads[0] } } });
+    const end = await world
+      .client()
+      .workflow.getHandle(runId)
+      .result()
+      .catch((error: { cause?: unknown }) => error.cause);
+    expect(end).toMatchObject({ type: 'PAYLOAD_REFUSED', nonRetryable: true });
+    expect(refusals).toEqual([{ at: 'start', workflowId: runId, ...PAYLOAD_REFUSED }]);
+  });
 
   it.each(FOREIGN)(
     '%s, it is signalled: that is dropped and told, and the run goes on',

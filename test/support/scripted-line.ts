@@ -40,7 +40,8 @@ export function scriptedLine(
         asked.push(request);
         const key = keyOf(envelope, Context.current().info.workflowExecution?.workflowId ?? '', request);
         const closed = ledger.get(key) ?? before(request, asked.length);
-        if (closed) return closed;
+        // an outcome is always the answer to one call; what the kit deals with itself takes no key
+        if (closed) return WITHOUT_KEY.includes(closed.kind) ? closed : ({ ...closed, key } as CallAnswer);
         effects.push({ envelope, request });
         const answer: CallAnswer = { kind: 'ok', value: valueOf(request.toolId), key };
         ledger.set(key, answer);
@@ -49,6 +50,8 @@ export function scriptedLine(
     },
   };
 }
+
+const WITHOUT_KEY: readonly CallAnswer['kind'][] = ['approval_required', 'grant_stale', 'parked'];
 
 const keyOf = (envelope: Envelope, workflowId: string, request: CallRequest): CallKey =>
   createHash('sha256')

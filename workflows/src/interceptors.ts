@@ -1,4 +1,4 @@
-import { ApplicationFailure, defaultPayloadConverter, proxySinks, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, defaultPayloadConverter, workflowInfo } from '@temporalio/workflow';
 import type { Headers, WorkflowInterceptors, WorkflowInterceptorsFactory } from '@temporalio/workflow';
 import {
   claimsOf,
@@ -6,10 +6,10 @@ import {
   envelopeDifferences,
   FAILURES,
   parseRunId,
-  REFUSAL_SINK,
   REFUSED_PAYLOAD_HEADER,
 } from '@bulkhead/contract';
-import type { EnvelopeDifference, FailureCode, RefusalSink, RefusedAt } from '@bulkhead/contract';
+import type { EnvelopeDifference, FailureCode } from '@bulkhead/contract';
+import { refuse, report } from './refusals.js';
 
 /**
  * Carries the envelope through a run: kept from the start, given to every activity, signal and next segment. An author
@@ -119,21 +119,3 @@ const codeOf = (differs: readonly EnvelopeDifference[]): FailureCode =>
   differs.includes('envelope') || differs.includes('form') || differs.includes('signature')
     ? 'ENVELOPE_INVALID'
     : 'ENVELOPE_MISMATCH';
-
-/**
- * Told to the host by a sink: it writes no history, so a flood of forged signals grows none, and it runs once, not at
- * each replay. What was refused has no effect whether or not it is told.
- */
-const { [REFUSAL_SINK]: sink } = proxySinks<RefusalSink>();
-
-const report = (at: RefusedAt, code: FailureCode, differs: readonly EnvelopeDifference[]): void =>
-  sink.refused(at, code, differs.join());
-
-function refuse(
-  at: RefusedAt,
-  code: FailureCode,
-  differs: readonly EnvelopeDifference[],
-): ApplicationFailure {
-  report(at, code, differs);
-  return ApplicationFailure.nonRetryable(FAILURES[code].publicMessage, code);
-}

@@ -1,5 +1,5 @@
-import { BulkheadError, buildApprovalId } from '@bulkhead/contract';
-import type { CallAnswer, CallKey, CallRequest, Envelope, Json } from '@bulkhead/contract';
+import { argsWithoutText, BulkheadError, buildApprovalId } from '@bulkhead/contract';
+import type { CallAnswer, CallKey, CallRequest, Envelope } from '@bulkhead/contract';
 import { isAdmission } from '@bulkhead/journal/line';
 import type { Admission, Call } from '@bulkhead/journal/line';
 import type { AllowDecision, CallFacts } from '@bulkhead/policy/line';
@@ -252,8 +252,7 @@ function refuseText(
   request: CallRequest,
   context: GatewayContext,
 ): Promise<CallAnswer> {
-  const args: Json = JSON.stringify(request.args).toWellFormed();
-  const key = keyOf(envelope, { ...request, args: { invalid: args } }, context);
+  const key = keyOf(envelope, { ...request, args: argsWithoutText(request.args) }, context);
   if (key === undefined) throw new BulkheadError('INTERNAL', { internal: 'the refusal has no key' });
   const reason = { message: 'args contains text that is not valid Unicode.', field: 'args' };
   return rejected(deps, envelope, {

@@ -12,7 +12,7 @@ export const REFUSED_PAYLOAD_HEADER = 'bulkhead-payload-refused';
 /** Sink by which workflow code tells its host what it refused. */
 export const REFUSAL_SINK = 'bulkheadRefusals';
 /** Where an envelope, or what came with it, was refused. */
-export type RefusedAt = 'start' | 'signal' | 'update' | 'child' | 'activity';
+export type RefusedAt = 'start' | 'signal' | 'update' | 'child' | 'activity' | 'answer';
 export type RefusalSink = {
   readonly [REFUSAL_SINK]: {
     /** @param differs names of EnvelopeDifference, joined by commas: a sink takes primitives only */

@@ -50,8 +50,24 @@ export const converterOf = (codec: PayloadCodec): LoadedDataConverter => ({
 /** What a Worker needs: it loads converters by path, so it takes the built module, from sources as well. */
 export const workerConverterOf = (codec: PayloadCodec) => ({
   failureConverterPath: fileURLToPath(new URL('../dist/failure-converter.js', import.meta.url)),
-  payloadCodecs: [codec],
+  payloadCodecs: [openingOnce(codec)],
 });
+
+/** The Worker looks at what came to a workflow before the SDK decodes it: the same payload, opened once for both. */
+function openingOnce(codec: PayloadCodec): PayloadCodec {
+  const opened = new WeakMap<Payload, Promise<Payload[]>>();
+  const open = async (payload: Payload): Promise<Payload> => {
+    const opening = opened.get(payload) ?? codec.decode([payload]);
+    opened.set(payload, opening);
+    const [plain] = await opening;
+    if (!plain) throw new BulkheadError('INTERNAL', { internal: 'the codec opened nothing' });
+    return plain;
+  };
+  return {
+    encode: (payloads, context) => codec.encode(payloads, context),
+    decode: (payloads) => Promise.all(payloads.map(open)),
+  };
+}
 
 /** Seals what a workflow is started or signalled with, for those who store it before it is sent. */
 export function sealArgumentsWith(keyRing: Pick<KeyRing, 'sealParts'>): SealArguments {

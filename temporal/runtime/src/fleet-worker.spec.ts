@@ -9,8 +9,13 @@ it('the SDK still has the hooks that share bundle and threads and screen payload
     expect(Object.hasOwn(Worker, hook), `Worker.${hook} is gone: sharing would silently end`).toBe(true);
     expect(Object.hasOwn(FleetWorker, hook)).toBe(true);
   }
-  expect(Object.hasOwn(Worker.prototype, 'handleActivation')).toBe(true);
-  expect(Object.hasOwn(FleetWorker.prototype, 'handleActivation')).toBe(true);
+  for (const hook of ['handleActivation', 'pollLoop$']) {
+    expect(
+      Object.hasOwn(Worker.prototype, hook),
+      `Worker.${hook} is gone: screening would silently end`,
+    ).toBe(true);
+    expect(Object.hasOwn(FleetWorker.prototype, hook)).toBe(true);
+  }
   // create() reaches the hooks through `this`, or the subclass would be ignored
   expect(Worker.create.toString()).toMatch(/this\.getOrCreateBundle[\s\S]*this\.createWorkflowCreator/);
 });

@@ -14,9 +14,13 @@ const codec = (error?: Error): PayloadCodec => ({
   },
 });
 const refusing = codec(new BulkheadError('PAYLOAD_REFUSED'));
+const NOTHING = { arguments: [], memo: null, lastCompletionResult: null, continuedFailure: null };
 const activation = () => ({
   jobs: [
     { initializeWorkflow: { arguments: [PAYLOAD], headers: { ...OWN } } },
+    { initializeWorkflow: { memo: { fields: { a: PAYLOAD } } } },
+    { initializeWorkflow: { lastCompletionResult: { payloads: [PAYLOAD] } } },
+    { initializeWorkflow: { continuedFailure: { cause: { encodedAttributes: PAYLOAD } } } },
     { signalWorkflow: { input: [PAYLOAD], headers: { ...OWN } } },
     { doUpdate: { input: [PAYLOAD] } },
     { queryWorkflow: { arguments: [PAYLOAD] } },
@@ -30,7 +34,10 @@ describe('what was sent to a workflow', () => {
     await screenPayloads([codec(), refusing], given);
     const mark = { [REFUSED_PAYLOAD_HEADER]: defaultPayloadConverter.toPayload(true) };
     expect(given.jobs).toEqual([
-      { initializeWorkflow: { arguments: [], headers: { ...OWN, ...mark } } },
+      { initializeWorkflow: { ...NOTHING, headers: { ...OWN, ...mark } } },
+      { initializeWorkflow: { ...NOTHING, headers: mark } },
+      { initializeWorkflow: { ...NOTHING, headers: mark } },
+      { initializeWorkflow: { ...NOTHING, headers: mark } },
       { signalWorkflow: { input: [], headers: { ...OWN, ...mark } } },
       { doUpdate: { input: [], headers: mark } },
       { queryWorkflow: { arguments: [], headers: mark } },
@@ -55,5 +62,69 @@ describe('what was sent to a workflow', () => {
     const given = { jobs: [{ signalWorkflow: { signalName: 'resume' } }] };
     await screenPayloads([refusing], given);
     expect(given).toEqual({ jobs: [{ signalWorkflow: { signalName: 'resume' } }] });
+  });
+});
+
+describe('an answer of an activity', () => {
+  const IN_PLACE = {
+    failed: { failure: { applicationFailureInfo: { type: 'PAYLOAD_REFUSED', nonRetryable: true } } },
+  };
+  const KIND = { type: 'INTERNAL', nonRetryable: true };
+  const SEALED = { encodedAttributes: PAYLOAD };
+  const ended = async (result: object, by: PayloadCodec): Promise<object | null | undefined> => {
+    const given = { jobs: [{ resolveActivity: { seq: 1, result } }] };
+    await screenPayloads([by], given);
+    return given.jobs[0]?.resolveActivity.result;
+  };
+  const inside = (cause: object) => ({
+    failed: { failure: { activityFailureInfo: {}, cause } },
+  });
+
+  it.each([
+    ['a result', { completed: { result: PAYLOAD } }],
+    ['a failure', inside({ ...SEALED, applicationFailureInfo: KIND })],
+    [
+      'details of a failure',
+      inside({ ...SEALED, applicationFailureInfo: { ...KIND, details: { payloads: [PAYLOAD] } } }),
+    ],
+    [
+      'what a beat left before the time was up',
+      inside({ timeoutFailureInfo: { lastHeartbeatDetails: { payloads: [PAYLOAD] } } }),
+    ],
+    [
+      'the cause of a cause',
+      inside({ timeoutFailureInfo: {}, cause: { ...SEALED, applicationFailureInfo: KIND } }),
+    ],
+  ])('is replaced when the codec refuses it: %s', async (_, result) => {
+    expect(await ended(result, refusing)).toMatchObject(IN_PLACE);
+    expect(await ended(result, codec(new BulkheadError('DATABASE_UNAVAILABLE')))).toBe(result);
+  });
+
+  it('is replaced when there is nothing to open where ours has something', async () => {
+    expect(await ended({ completed: {} }, codec())).toMatchObject(IN_PLACE);
+    expect(await ended(inside({ applicationFailureInfo: KIND }), codec())).toMatchObject(IN_PLACE);
+    const readableBelow = inside({
+      ...SEALED,
+      applicationFailureInfo: KIND,
+      cause: { applicationFailureInfo: KIND },
+    });
+    expect(await ended(readableBelow, codec())).toMatchObject(IN_PLACE);
+  });
+
+  it('stays when the tenant sealed it, and when the server gave it', async () => {
+    for (const result of [
+      { completed: { result: PAYLOAD } },
+      inside({ ...SEALED, applicationFailureInfo: KIND }),
+      inside({ message: 'activity Heartbeat timeout', timeoutFailureInfo: { timeoutType: 4 } }),
+      { backoff: { attempt: 2 } },
+    ])
+      expect(await ended(result, codec())).toBe(result);
+  });
+
+  it('is cancelled without what came with it', async () => {
+    const details = { payloads: [PAYLOAD] };
+    const result = { cancelled: { failure: { message: 'x', cause: { canceledFailureInfo: { details } } } } };
+    expect(await ended(result, refusing)).toEqual({ cancelled: { failure: { canceledFailureInfo: {} } } });
+    expect(await ended(result, codec())).toBe(result);
   });
 });

@@ -1,5 +1,5 @@
-import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import type { WorkerOptions } from '@temporalio/worker';
+import { NativeConnection, Runtime } from '@temporalio/worker';
+import type { Worker, WorkerOptions } from '@temporalio/worker';
 import { placementOf } from '@bulkhead/contract';
 import type {
   CallAnswer,
@@ -128,7 +128,7 @@ export async function createTenantWorker(options: TenantWorkerOptions): Promise<
         stickyQueueScheduleToStartTimeout: '5s',
       }),
     () =>
-      Worker.create({
+      FleetWorker.create({
         ...everyWorker(options),
         taskQueue: expensiveQueue,
         activities: { toolGateway },

@@ -10,7 +10,9 @@ import {
 import type { RetryPolicy } from '@temporalio/workflow';
 import { expensiveQueueBeside, FAILURE_CODES, FAILURES, toolId as parseToolId } from '@bulkhead/contract';
 import type { AgentStart, Json, LineActivities, Outcome } from '@bulkhead/contract';
+import { answers, isGrantAnswer } from './answers.js';
 import { createCaller } from './caller.js';
+import { genuine } from './genuine.js';
 import { openWaits } from './waits.js';
 
 export interface ModelMessage {
@@ -57,13 +59,18 @@ const BROKER = { startToCloseTimeout: '10s', localRetryThreshold: '10s', retry: 
 export function openKit(start: AgentStart): Kit {
   const { secretBroker } = proxyLocalActivities<Pick<LineActivities, 'secretBroker'>>(BROKER);
   const call = createCaller(start.segment, {
-    broker: (toolId) => secretBroker({ toolId }),
-    gateway: (request, expensive) =>
-      proxyActivities<Pick<LineActivities, 'toolGateway'>>({
+    broker: (toolId) => genuine(() => secretBroker({ toolId }), isGrantAnswer),
+    gateway: (request, expensive) => {
+      const { toolGateway } = proxyActivities<Pick<LineActivities, 'toolGateway'>>({
         ...GATEWAY,
         summary: request.toolId,
         ...(expensive ? { taskQueue: expensiveQueueBeside(workflowInfo().taskQueue) } : {}),
-      }).toolGateway(request),
+      });
+      return genuine(
+        () => toolGateway(request),
+        (answer) => answers(request, workflowInfo().workflowId, answer),
+      );
+    },
     ...openWaits(),
   });
   const tool = (id: string, args: Json): Promise<Outcome> => call(parseToolId(id), args);
