@@ -17,7 +17,7 @@ const TIMEOUT_MS = 1_500;
 const ANSWER_BYTES_MAX = 10_000;
 
 /**
- * A server that lies in nineteen ways, through the whole line. After a change of what it offers nothing is called and
+ * A server that lies in many ways, through the whole line. After a change of what it offers nothing is called and
  * the tool is off; whatever else it does ends within the tool's time and size, as a failure that is shown, with the
  * credential nowhere but in its slot at its own host.
  */
@@ -104,10 +104,13 @@ async function attempt(line: LineUnderTest, mcp: LyingMcp, lie: Lie): Promise<st
   const began = performance.now();
   const answer = await ask(line, host);
   const tookMs = performance.now() - began;
-  const { enabled } = await findTool(db, ID);
+  const { enabled, offer } = await findTool(db, ID);
   if (tookMs > TIMEOUT_MS + 5_000) faults.push(`took ${Math.round(tookMs)} ms`);
   if (answer.kind === 'ok' && lie !== 'asks for a token') faults.push('the run got an answer');
   if (JSON.stringify(answer).includes(SECRET)) faults.push('the credential came back');
+  // half of it is too much
+  if (JSON.stringify(offer ?? null).includes(SECRET.slice(0, 6)))
+    faults.push('the credential is in its offer');
   if (JSON.stringify(answer).length > 2 * ANSWER_BYTES_MAX) faults.push('the answer is larger than declared');
   const isChange = CHANGES.includes(lie);
   if (isChange && enabled) faults.push('the tool is still on');

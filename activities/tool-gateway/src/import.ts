@@ -6,7 +6,7 @@ import { ToolSpecSchema } from '@bulkhead/contract/schemas';
 import type { McpTool, ToolSpec } from '@bulkhead/contract/schemas';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
 import type { ToolOffer } from './adapters/adapter.js';
-import { asOffer } from './adapters/mcp-pin.js';
+import { asOffer, shortened } from './adapters/mcp-pin.js';
 import type { ListedTool } from './adapters/mcp-pin.js';
 import { closed } from './approve.js';
 import { publicText } from './public-text.js';
@@ -139,7 +139,7 @@ function offersOf(system: string, listed: readonly ListedTool[]): readonly Named
     const base = { name, toolId };
     if (!isStorable(JSON.stringify(found)))
       return { ...base, offer: NOTHING, problem: 'Its text is not valid Unicode.' };
-    const offer = asOffer(found);
+    const offer = shortened(asOffer(found));
     const isShared = ids.filter((id) => id !== undefined && id === toolId).length > 1;
     const problem = isShared
       ? `Two of its names would be ${toolId} here.`

@@ -27,15 +27,36 @@ const ENCODINGS: readonly (readonly [string, (secret: string) => string])[] = [
       s.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;'),
   ],
   ['reversed', (s) => [...s].toReversed().join('')],
+  ['upper case', (s) => s.toUpperCase()],
+  ['lower case', (s) => s.toLowerCase()],
+  ['every character percent-encoded', (s) => [...s].map((c) => `%${hexOf(c)}`).join('')],
+  [
+    'some characters percent-encoded twice',
+    (s) => [...s].map((c, i) => (i % 2 ? c : `%25${hexOf(c)}`)).join(''),
+  ],
+  ['every character as \\x', (s) => [...s].map((c) => `\\x${hexOf(c)}`).join('')],
+  ['every character as \\u{}', (s) => [...s].map((c) => `\\u{${hexOf(c)}}`).join('')],
+  ['every character as an HTML entity', (s) => [...s].map((c) => `&#${c.charCodeAt(0)};`).join('')],
+  ['hexadecimal HTML entities', (s) => [...s].map((c) => `&#x${hexOf(c)};`).join('')],
+  ['base64 in a URL', (s) => encodeURIComponent(Buffer.from(`u:${s}`).toString('base64'))],
+  ['UTF-16 read as UTF-8', (s) => Buffer.from(s, 'utf16le').toString('utf8')],
+  ['UTF-16 the other way round', (s) => Buffer.from(s, 'utf16le').swap16().toString('utf8')],
+  ['base64 of UTF-16', (s) => Buffer.from(s, 'utf16le').toString('base64')],
+  ['hex of UTF-16', (s) => Buffer.from(s, 'utf16le').toString('hex')],
 ];
+const hexOf = (char: string): string => char.charCodeAt(0).toString(16).padStart(2, '0');
 function unicode(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 /** What an attacker would look for: any decoding that gives the secret back. */
 const leaks = (output: string, secret: string): boolean =>
   ENCODINGS.some(([name, encode]) => !name.startsWith('base64') && output.includes(encode(secret))) ||
+  output.toLowerCase().includes(secret.toLowerCase()) ||
   [...output.matchAll(/[A-Za-z0-9+/_-]{8,}/g)].some(([run]) =>
-    [0, 1, 2, 3].some((skip) => Buffer.from(run.slice(skip), 'base64').includes(secret)),
+    [0, 1, 2, 3].some((skip) => {
+      const bytes = Buffer.from(run.slice(skip), 'base64');
+      return bytes.includes(secret) || bytes.includes(Buffer.from(secret, 'utf16le'));
+    }),
   );
 
 describe('attack: a tool that echoes the credential it was given', () => {
@@ -97,6 +118,38 @@ describe('attack: a tool that echoes the credential it was given', () => {
     const digits = createRedactor('4111111111111111');
     expect(digits.json({ pin: 4111111111111111 })).toEqual({ pin: '[redacted]' });
     expect(digits.suspects('{"pin":4111111111111111}')).toBe(true);
+  });
+
+  it('a longer one does not come back rounded', () => {
+    const digits = createRedactor('41111111111111112222');
+    expect(digits.json(JSON.parse('{"pin":41111111111111112222}') as never)).toEqual({ pin: '[redacted]' });
+  });
+
+  it('of a long one the beginning alone is taken out, and what follows it', () => {
+    const long = Array.from({ length: 700 }, (_, i) => String.fromCharCode(0x30 + ((i * 7) % 70))).join('');
+    const redactor = createRedactor(long);
+    expect(redactor.text(`a ${long.slice(0, 400)} b`)).toBe('a [redacted] b');
+    expect(redactor.text(`a ${long}${long} b`)).toBe('a [redacted][redacted] b');
+    expect(redactor.text(`a ${Buffer.from(long).toString('base64')} b`)).not.toMatch(/[\w+/]{8}={0,2} b/);
+    expect(redactor.suspects(long.slice(0, 400))).toBe(true);
+  });
+
+  it('attack: a secret that is made to keep whoever looks for it busy', () => {
+    for (const secret of [
+      '\\'.repeat(60),
+      `${'\\'.repeat(60)}x`,
+      '%25'.repeat(20),
+      '%2525u00&#00'.repeat(9),
+      `b${'a'.repeat(8_000)}`,
+    ]) {
+      const redactor = createRedactor(secret);
+      for (const piece of ['\\', '%', '%25', '&#0', '\\u00', 'a', secret.slice(1, 9)]) {
+        const began = performance.now();
+        redactor.suspects(JSON.stringify(piece.repeat(65_536 / piece.length)));
+        redactor.text(`${piece.repeat(65_536 / piece.length)}y`);
+        expect(performance.now() - began).toBeLessThan(500);
+      }
+    }
   });
 
   it('attack: what makes patterns slow is as fast as anything else', () => {

@@ -1,6 +1,11 @@
 import type { Json } from '@bulkhead/contract';
+import { plainest, plainViews } from './plain-views.js';
 
 const MARK = '[redacted]';
+/** What is left of a secret full of backslashes can be short; what is shorter still is ordinary text. */
+const LENGTH_MIN = 4;
+/** Of a longer form its beginning is looked for, and as much of the rest as follows: an echo may be cut. */
+const HEAD = 256;
 
 export interface Redactor {
   /** The text without the secret. */
@@ -12,90 +17,97 @@ export interface Redactor {
 }
 
 /**
- * Removes a secret from whatever a tool answered, in the encodings in which services echo credentials: raw, base64 and
- * base64url at every alignment (`user:secret` in a basic header), percent-encoded once and twice, JSON-escaped, with
- * HTML entities, hex, reversed.
+ * Removes a secret from whatever a tool answered, in the encodings in which services echo credentials: raw, in the other
+ * case, base64 and base64url at every alignment (`user:secret` in a basic header), hex, UTF-16, reversed; and each of these
+ * percent-encoded, JSON-escaped or with HTML entities, a few times over, all characters of it or some.
  */
 export function createRedactor(secret: string): Redactor {
-  // an error's text is often JSON as it came, in which each form stands escaped
-  const forms = [...new Set(encodings(secret).flatMap((form) => [form, inJson(form)]))].sort(
-    (a, b) => b.length - a.length,
-  );
-  const hex = Buffer.from(secret, 'utf8').toString('hex');
-  // in the JSON text of an answer every form stands as JSON writes it
-  const written = [...new Set(forms.map(inJson))];
-  const escapes = escapedForms(secret);
-  let patterns: readonly RegExp[] | undefined;
+  const { exact, inAnyCase } = formsOf(secret);
+  const isIn = (text: string): boolean => {
+    if (exact.some((form) => text.includes(form.slice(0, HEAD)))) return true;
+    const lower = lowered(text);
+    return inAnyCase.some((form) => lower.includes(form.slice(0, HEAD)));
+  };
+  const suspects = (text: string): boolean => {
+    for (const view of plainViews(text)) if (isIn(view.text)) return true;
+    return false;
+  };
   const text = (input: string): string => {
-    // compiled when there is something to remove, which is hardly ever
-    patterns ??= [new RegExp(forms.map(escapeRegExp).join('|'), 'g'), new RegExp(hex, 'gi'), escapes];
-    let output = input;
-    for (const pattern of patterns) output = output.replace(pattern, MARK);
-    return output;
+    const found = [...plainViews(input)].flatMap((view) => {
+      const lower = lowered(view.text);
+      const places = [
+        ...exact.flatMap((form) => placesOf(form, view.text)),
+        ...inAnyCase.flatMap((form) => placesOf(form, lower)),
+      ];
+      return places.map(([from, to]) => [view.span(from)[0], view.span(to - 1)[1]] as const);
+    });
+    return without(input, found);
   };
   const json = (value: Json): Json => {
     if (typeof value === 'string') return text(value);
-    if (typeof value === 'number') return text(String(value)) === String(value) ? value : MARK;
+    if (typeof value === 'number') return suspects(String(value)) ? MARK : value;
     if (typeof value !== 'object' || value === null) return value;
     if (Array.isArray(value)) return value.map((item: Json) => json(item));
     return Object.fromEntries(
       Object.entries(value).flatMap(([key, item]) => (item === undefined ? [] : [[text(key), json(item)]])),
     );
   };
-  const suspects = (serialised: string): boolean =>
-    written.some((form) => serialised.includes(form)) ||
-    (serialised.includes('\\\\u') && serialised.search(escapes) !== -1) ||
-    includesHex(serialised, hex);
   return { text, json, suspects };
 }
 
-/** Hex in either case or a mixture of both: compared in one case. */
-const includesHex = (text: string, hex: string): boolean =>
-  text.includes(hex) || text.includes(hex.toUpperCase()) || text.toLowerCase().includes(hex);
+/** As they stand in a text whose characters are written plainly. */
+function formsOf(secret: string): {
+  readonly exact: readonly string[];
+  readonly inAnyCase: readonly string[];
+} {
+  const bytes = Buffer.from(secret, 'utf8');
+  const wide = Buffer.from(secret, 'utf16le');
+  const big = Buffer.from(wide).swap16();
+  // what a long secret of digits becomes as a number
+  const number = /^[1-9]\d+$/.test(secret) ? String(Number(secret)) : '';
+  // a secret that itself looks escaped is something else once the text around it is read
+  const written = [secret, [...secret].toReversed().join('')].flatMap((form) => [
+    form,
+    inJson(form),
+    inJson(inJson(form)),
+    plainest(form),
+  ]);
+  const exact = [bytes, wide].flatMap((form) => [...aligned(form, 'base64'), ...aligned(form, 'base64url')]);
+  const hex = [bytes, wide, big].map((form) => form.toString('hex'));
+  const long = (forms: string[]): string[] => [...new Set(forms)].filter((form) => form.length >= LENGTH_MIN);
+  return { exact: long(exact), inAnyCase: long([...written, number, ...hex].map(lowered)) };
+}
 
 const inJson = (text: string): string => JSON.stringify(text).slice(1, -1);
 
-function encodings(secret: string): string[] {
-  const bytes = Buffer.from(secret, 'utf8');
-  const percent = encodeURIComponent(secret);
-  return [
-    secret,
-    percent,
-    encodeURIComponent(percent),
-    percent.replaceAll('%20', '+'),
-    percent.replaceAll(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()),
-    percent.replaceAll(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`),
-    inJson(secret),
-    inHtml(secret, /[&<>"']/g),
-    inHtml(secret, /[&<>"]/g),
-    inHtml(secret, /[&<>]/g),
-    [...secret].toReversed().join(''),
-    ...aligned(bytes, 'base64'),
-    ...aligned(bytes, 'base64url'),
-    bytes.toString('base64'),
-    bytes.toString('base64url'),
-  ].filter((form) => form.length >= 4);
+/** In lower case, with every character where it was: some letters outside ASCII become two. */
+function lowered(text: string): string {
+  const lower = text.toLowerCase();
+  return lower.length === text.length ? lower : text.replaceAll(/[A-Z]+/g, (part) => part.toLowerCase());
 }
 
-/**
- * The secret with any of its characters written as JSON's or JavaScript's `\uXXXX`, in either case, itself within JSON.
- * The backslashes are counted: a tool that answers with a million of them must not keep the pattern busy.
- */
-function escapedForms(secret: string): RegExp {
-  const units = Array.from({ length: secret.length }, (_, index) => {
-    const code = secret.charCodeAt(index).toString(16).padStart(4, '0');
-    const digits = [...code].map((digit) =>
-      /[a-f]/.test(digit) ? `[${digit}${digit.toUpperCase()}]` : digit,
-    );
-    return `(?:\\\\{0,3}${escapeRegExp(secret[index] ?? '')}|\\\\{1,4}u${digits.join('')})`;
-  });
-  return new RegExp(units.join(''), 'g');
+/** Where a form, or the beginning of a long one, stands. */
+function placesOf(form: string, text: string): (readonly [from: number, to: number])[] {
+  const head = form.slice(0, HEAD);
+  const places: [number, number][] = [];
+  for (let from = text.indexOf(head); from !== -1; from = text.indexOf(head, places.at(-1)?.[1])) {
+    let length = head.length;
+    while (length < form.length && text[from + length] === form[length]) length += 1;
+    places.push([from, from + length]);
+  }
+  return places;
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-/** Templates differ in which quotes they replace. */
-const inHtml = (secret: string, marks: RegExp): string =>
-  secret.replaceAll(marks, (mark) => ENTITIES[mark] ?? `&#${mark.charCodeAt(0)};`);
+function without(text: string, found: readonly (readonly [number, number])[]): string {
+  let output = '';
+  let done = 0;
+  for (const [from, to] of found.toSorted(([a], [b]) => a - b)) {
+    // of two that overlap the second only takes more away
+    if (from >= done) output += text.slice(done, from) + MARK;
+    done = Math.max(done, to);
+  }
+  return output + text.slice(done);
+}
 
 /** The characters that stand for the secret alone, whatever stands before and after it in the encoded text. */
 function aligned(bytes: Buffer, encoding: 'base64' | 'base64url'): string[] {
@@ -108,5 +120,3 @@ function aligned(bytes: Buffer, encoding: 'base64' | 'base64url'): string[] {
     return text.slice(first, last);
   });
 }
-
-const escapeRegExp = (text: string): string => text.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');

@@ -2,6 +2,7 @@ import { TenantCache } from '@bulkhead/contract';
 import type { Reason, TenantId, ToolId } from '@bulkhead/contract';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import type { Ending, ToolOffer } from './adapters/adapter.js';
+import { shortened } from './adapters/mcp-pin.js';
 import type { Hold } from './hold.js';
 import type { MatchedCall } from './match.js';
 import { record } from './registry.js';
@@ -177,7 +178,12 @@ async function quarantine(
   await door.tenant(tenantId).change(async (tx) => {
     const { count } = await tx.tool.updateMany({
       where: { id: toolId as ToolId, version, enabled: true },
-      data: { enabled: false, disabledReason, offer: offer as unknown as object, updatedAt: new Date() },
+      data: {
+        enabled: false,
+        disabledReason,
+        offer: shortened(offer) as unknown as object,
+        updatedAt: new Date(),
+      },
     });
     if (count === 0) return;
     await record(tx, tenantId, { change: 'tool_disabled', toolId, by: 'platform', reason: disabledReason });

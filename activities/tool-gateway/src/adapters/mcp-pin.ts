@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { canonicalJson, depthExceeds } from '@bulkhead/contract';
+import { canonicalJson, depthExceeds, isStorable } from '@bulkhead/contract';
 import type { Json } from '@bulkhead/contract';
 import type { ToolOffer } from './adapter.js';
 
@@ -70,16 +70,19 @@ const NONE: ToolOffer = { pin: null, description: '', inputSchema: {} };
 /** @param found what is listed under one name */
 export function asOffer(found: readonly ListedTool[]): ToolOffer {
   const [tool] = found;
-  if (!tool || found.length > 1) return NONE;
+  if (!tool || found.length > 1 || depthExceeds(tool as unknown as Json, DEPTH_MAX)) return NONE;
+  const text = JSON.stringify(tool);
+  // what is too large to be shown to a person, or cannot be written down, cannot be approved
+  if (Buffer.byteLength(text) > SCHEMA_BYTES_MAX || !isStorable(text)) return NONE;
   const { description = '', inputSchema } = tool;
-  // what is too large to be shown to a person cannot be approved
-  const fits = !depthExceeds(tool as unknown as Json, DEPTH_MAX) && sizeOf(tool) <= SCHEMA_BYTES_MAX;
-  if (!fits) return NONE;
-  return {
-    pin: pinOf(tool),
-    description: description.slice(0, DESCRIPTION_MAX),
-    inputSchema: inputSchema as Json,
-  };
+  return { pin: pinOf(tool), description, inputSchema: inputSchema as Json };
 }
 
-const sizeOf = (tool: ListedTool): number => Buffer.byteLength(JSON.stringify(tool));
+/**
+ * As it is kept and shown. Cut last: from what is cut before the credential is taken out, the first half of one that lies
+ * across the cut is not. A character that is cut in two could not be written down.
+ */
+export const shortened = (offer: ToolOffer): ToolOffer => ({
+  ...offer,
+  description: offer.description.slice(0, DESCRIPTION_MAX).toWellFormed(),
+});
