@@ -21,6 +21,7 @@ export type LineFunction =
   | 'admit'
   | 'settle'
   | 'decide'
+  | 'remove_content'
   | 'grant_secret'
   | 'accept_run'
   | 'request_run'

@@ -1,5 +1,6 @@
 import type { Guard } from './guard.ts';
 
+const RETENTION = 'integration:test/integration/retention.spec.ts';
 const SPEC = 'integration:test/integration/policy-settings.spec.ts';
 
 /** What a policy says about keeping is what is kept. */
@@ -19,5 +20,93 @@ export const KEEPING_GUARDS: readonly Guard[] = [
     replace: 'spec.compensation && ',
     spec: SPEC,
     test: 'keeps no call that would undo this one either',
+  },
+  {
+    name: 'only-what-is-over',
+    at: { sql: 'run_is_over' },
+    find: "    AND NOT EXISTS (SELECT FROM effects e WHERE e.run_id = r.id AND e.tenant_id = app_tenant() AND e.state = 'open');",
+    replace: ';',
+    spec: RETENTION,
+    test: 'waits for the end of a call that nobody knows the end of',
+  },
+  {
+    name: 'not-while-a-parent-goes-on',
+    at: { sql: 'run_is_over' },
+    find: '    AND NOT EXISTS (SELECT FROM runs o WHERE o.tenant_id = app_tenant() AND o.id = root_run(r.id) AND o.finished_at IS NULL)\n',
+    replace: '',
+    spec: RETENTION,
+    test: 'nor of one whose parent goes on',
+  },
+  {
+    name: 'not-while-something-is-asked-of-it',
+    at: { sql: 'run_is_over' },
+    find: '    AND NOT EXISTS (SELECT FROM run_requests q WHERE q.tenant_id = app_tenant() AND q.run_id = r.id AND q.done_at IS NULL)\n',
+    replace: '',
+    spec: RETENTION,
+    test: 'takes out of a signal what it carried',
+  },
+  {
+    name: 'a-pending-approval-shows-its-arguments',
+    at: { sql: 'remove_arguments' },
+    find: " AND a.state <> 'pending'",
+    replace: '',
+    spec: RETENTION,
+    test: 'one that is pending stays',
+  },
+  {
+    name: 'removed-not-before-a-minute',
+    at: { sql: 'remove_content' },
+    find: "greatest(make_interval(days => $2), interval '1 minute')",
+    replace: 'make_interval(days => $2)',
+    spec: RETENTION,
+    test: '0 days are a minute',
+  },
+  {
+    name: 'removed-only-of-an-active-tenant',
+    at: { sql: 'remove_content' },
+    find: " AND t.status = 'active'",
+    replace: '',
+    spec: RETENTION,
+    test: 'only of an active tenant',
+  },
+  {
+    name: 'a-removal-has-a-record',
+    at: { sql: 'remove_content' },
+    find: "IF n > 0 OR k.what = 'content' THEN",
+    replace: 'IF false THEN',
+    spec: RETENTION,
+    test: 'with a record of what, when and by which version',
+  },
+  {
+    name: 'one-removes-at-a-time',
+    at: { sql: 'remove_content' },
+    find: "IF NOT pg_try_advisory_xact_lock(4, hashtext(p->>'tenantId')) THEN",
+    replace: 'PERFORM lock_tenant_exclusive(); IF false THEN',
+    spec: RETENTION,
+    test: 'a call goes through while a batch is held up',
+  },
+  {
+    name: 'no-reset-without-answers',
+    at: { sql: 'request_run' },
+    find: `IF r.answers_removed_at IS NOT NULL THEN RETURN '{"kind":"answers_removed"}'; END IF;`,
+    replace: '',
+    spec: RETENTION,
+    test: 'is not opened again by a reset',
+  },
+  {
+    name: 'the-tenant-door-only-takes-out',
+    at: { sql: 'only_takes_arguments_out' },
+    find: "old.done_at IS NULL OR new.detail IS DISTINCT FROM old.detail - 'args'",
+    replace: 'false',
+    spec: RETENTION,
+    test: 'takes out of a signal what it carried',
+  },
+  {
+    name: 'verify-misses-what-is-gone',
+    at: { file: 'activities/journal/src/control-verify.ts' },
+    find: '...gone.problems(settled)',
+    replace: '',
+    spec: 'integration:test/integration/retention-books.spec.ts',
+    test: 'finds content that went without a record',
   },
 ];

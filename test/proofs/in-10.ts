@@ -205,7 +205,7 @@ async function sameAsSent(world: World, approvalId: string, tool: string, args: 
     within: { id: approvalId },
   });
   const shown = nodes.find((node) => node.id === approvalId);
-  if (!shown || canonicalJson(shown.arguments) !== canonicalJson(args)) {
+  if (shown?.arguments === undefined || canonicalJson(shown.arguments) !== canonicalJson(args)) {
     world.faults.push('the list shows other arguments than would be sent');
   }
   const { effect, destination, credential } = shown?.consequences ?? {};

@@ -1,6 +1,8 @@
 import type { Json } from '@bulkhead/contract';
 import type { ControlDb, Prisma } from '@bulkhead/prisma/control';
 import { GENESIS, verify } from './chain.js';
+import { createRemovals, REMOVAL, removedCalls } from './removals.js';
+import type { EffectRow, Removals } from './removals.js';
 import type { ChainRecord, ChainVerdict } from './chain.js';
 
 export interface TenantVerdict {
@@ -23,16 +25,23 @@ export function verifyTenant(control: Pick<ControlDb, 'client'>, tenantId: strin
     let from = { seq: 0n, hash: GENESIS };
     let records = 0;
     const last = new Map<string, LastRecord>();
+    const gone = createRemovals();
     for (;;) {
       const page = await readPage(tx, tenantId, from.seq);
       const verdict = verify(page, from);
       records += verdict.records;
       if (!verdict.ok) return { tenantId, chain: { ...verdict, records }, problems: [] };
-      for (const record of page) remember(last, record);
+      for (const record of page) {
+        remember(last, record);
+        gone.remember(record);
+      }
       from = { seq: from.seq + BigInt(page.length), hash: verdict.head };
       if (page.length < PAGE) break;
     }
-    const problems = [...(await checkHead(tx, tenantId, from)), ...(await checkEffects(tx, tenantId, last))];
+    const problems = [
+      ...(await checkHead(tx, tenantId, from)),
+      ...(await checkEffects(tx, tenantId, last, gone)),
+    ];
     return { tenantId, chain: { ok: true, records, head: Buffer.from(from.hash) }, problems };
   }, SNAPSHOT);
 }
@@ -78,21 +87,18 @@ async function checkEffects(
   tx: Snapshot,
   tenantId: string,
   last: ReadonlyMap<string, LastRecord>,
+  gone: Removals,
 ): Promise<string[]> {
-  const effects = await tx.effect.findMany({
-    where: { tenantId },
-    select: { key: true, state: true, outcome: true },
-  });
+  const effects = await tx.$queryRaw<EffectRow[]>`
+    SELECT key, state, outcome, request IS NOT NULL AS request, result IS NOT NULL AS result FROM effects WHERE tenant_id = ${tenantId}`;
   const unsealed = await tx.journalRecord.findMany({
-    where: { tenantId, seq: null, key: { not: null } },
-    select: { key: true },
+    where: { tenantId, seq: null, OR: [{ key: { not: null } }, { kind: REMOVAL }] },
+    select: { key: true, kind: true, body: true },
   });
   // the newest record of these has no position yet
-  const moving = new Set(unsealed.map((row) => row.key));
-  return compareEffects(
-    effects.filter((effect) => !moving.has(effect.key)),
-    last,
-  );
+  const moving = new Set(unsealed.flatMap((row) => row.key ?? removedCalls(row)));
+  const settled = effects.filter((effect) => !moving.has(effect.key));
+  return [...compareEffects(settled, last), ...gone.problems(settled)];
 }
 
 const RECORD_OF = { open: 'intent', released: 'release', closed: 'close' } as const;

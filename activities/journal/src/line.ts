@@ -6,6 +6,7 @@ import type { AllowDecision } from '@bulkhead/policy/line';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { AdmitAnswer, DecideAnswer, SettleAnswer } from './answers.js';
 
+export { removeContent } from './removal.js';
 export { createRefusalJournal } from './refusals.js';
 export type { RefusalJournal } from './refusals.js';
 

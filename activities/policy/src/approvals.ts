@@ -14,8 +14,9 @@ export interface Approval {
   readonly toolId: ToolId;
   readonly target: string;
   readonly rule: string;
-  /** The exact arguments that an approval would allow, nothing else. */
-  readonly arguments: Json;
+  /** The exact arguments that an approval would allow, nothing else; undefined once they are removed. */
+  readonly arguments: Json | undefined;
+  readonly argumentsRemovedAt: Date | undefined;
   /** pending | approved | rejected | expired | void */
   readonly state: string;
   readonly requestedBy: string;
@@ -207,16 +208,27 @@ function consequencesOf(request: z.infer<typeof Request>, row: Row): Consequence
   return { ...declared, credential: credential ?? undefined, destination: target, adapter, toolVersion };
 }
 
-async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
+/** undefined: removed. */
+async function requestOf(
+  db: TenantDb,
+  keyRing: Ring,
+  row: Row,
+): Promise<z.infer<typeof Request> | undefined> {
+  if (row.request === null) return undefined;
   const text = (await keyRing.open(db.tenantId, PURPOSES.effectRequest, row.request)).toString('utf8');
-  const request = Request.parse(JSON.parse(text));
+  return Request.parse(JSON.parse(text));
+}
+
+async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
+  const request = await requestOf(db, keyRing, row);
   return {
     id: row.id,
     runId: row.runId as RunId,
     toolId: row.toolId as ToolId,
     target: row.target,
     rule: row.rule,
-    arguments: request.facts.args,
+    arguments: request?.facts.args,
+    argumentsRemovedAt: row.requestRemovedAt ?? undefined,
     state: stateOf(row, new Date()),
     requestedBy: row.requestedBy,
     approvers: row.approvers,
@@ -225,6 +237,6 @@ async function view(db: TenantDb, keyRing: Ring, row: Row): Promise<Approval> {
     reason: row.reason ?? undefined,
     createdAt: row.createdAt,
     expiresAt: row.expiresAt,
-    consequences: consequencesOf(request, row),
+    consequences: request && consequencesOf(request, row),
   };
 }

@@ -9,7 +9,7 @@ export interface Run {
   readonly agentId: AgentId;
   readonly state: RunState;
   readonly reason: Reason | undefined;
-  /** Sealed AgentStart, as it went to Temporal. */
+  /** Sealed AgentStart, as it went to Temporal; null once it is removed. */
   readonly start: Json;
   /** Sealed; null while there is none. */
   readonly result: Json;
@@ -17,6 +17,12 @@ export interface Run {
   readonly createdAt: Date;
   readonly startedAt: Date | undefined;
   readonly finishedAt: Date | undefined;
+  /** Since when the arguments of its calls are gone, as its policy says; a run that was reset may have newer ones. */
+  readonly argumentsRemovedAt: Date | undefined;
+  /** The same for the answers of its calls; such a run cannot be reset. */
+  readonly answersRemovedAt: Date | undefined;
+  /** The same for what it was started with and gave back. */
+  readonly contentRemovedAt: Date | undefined;
 }
 
 export interface Page<T> {
@@ -46,10 +52,14 @@ interface RunRow {
   readonly created_at: Date;
   readonly started_at: Date | null;
   readonly finished_at: Date | null;
+  readonly arguments_removed_at: Date | null;
+  readonly answers_removed_at: Date | null;
+  readonly content_removed_at: Date | null;
 }
 
 const COLUMNS =
-  'id, workspace_id, agent_id, state, reason, input, result, actor, created_at, started_at, finished_at';
+  'id, workspace_id, agent_id, state, reason, input, result, actor, created_at, started_at, finished_at, ' +
+  'arguments_removed_at, answers_removed_at, content_removed_at';
 const FIND: ReadStatement = {
   name: 'find_run',
   text: `SELECT ${COLUMNS} FROM runs WHERE tenant_id = $1 AND id = $2`,
@@ -106,6 +116,9 @@ function runOf(row: RunRow): Run {
     createdAt: row.created_at,
     startedAt: row.started_at ?? undefined,
     finishedAt: row.finished_at ?? undefined,
+    argumentsRemovedAt: row.arguments_removed_at ?? undefined,
+    answersRemovedAt: row.answers_removed_at ?? undefined,
+    contentRemovedAt: row.content_removed_at ?? undefined,
   };
 }
 

@@ -41,7 +41,9 @@ export interface RunOrder {
 
 const Answer = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('accepted'), created: z.boolean() }),
-  z.object({ kind: z.enum(['not_found', 'conflict', 'finished', 'not_started', 'resetting']) }),
+  z.object({
+    kind: z.enum(['not_found', 'conflict', 'finished', 'not_started', 'resetting', 'answers_removed']),
+  }),
 ]);
 
 /** Canonical JSON of a signal's argument at most. */
@@ -52,7 +54,7 @@ const ARGUMENT_DEPTH_MAX = 64;
  * Commits what a person asks of a run, with its order and its journal record; the control process carries it out. A
  * signal's argument is sealed first: whoever carries it cannot read it.
  * @throws BulkheadError NOT_FOUND (the same for foreign, unknown and malformed ids), IDEMPOTENCY_CONFLICT,
- *   INVALID_STATE (ended, not started, or being reset already), BAD_INPUT, PAYLOAD_TOO_LARGE (a signal's)
+ *   INVALID_STATE (ended, not started, being reset already, or a reset without the answers it would need), BAD_INPUT, PAYLOAD_TOO_LARGE (a signal's)
  */
 export async function requestRun(
   db: TenantDb,
@@ -92,6 +94,11 @@ export async function requestRun(
       throw new BulkheadError('INVALID_STATE', { publicMessage: 'The run has not started yet.' });
     case 'resetting':
       throw resetting();
+    case 'answers_removed':
+      throw new BulkheadError('INVALID_STATE', {
+        publicMessage:
+          'The answers of its calls were removed, as the policy says, so it cannot be reset. Start a new run.',
+      });
   }
 }
 

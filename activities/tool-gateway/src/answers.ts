@@ -145,7 +145,10 @@ const Stored = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.enum(REFUSAL_KINDS), reason: z.looseObject({ message: z.string() }) }),
 ]);
 
-/** The stored outcome of an effect that is closed: a second attempt and a reset get exactly what the first one got. */
+/**
+ * The stored outcome of an effect that is closed: a second attempt and a reset get exactly what the first one got.
+ * @throws BulkheadError ANSWER_REMOVED when it is not kept any more: the call was made and is not made again
+ */
 async function closedOutcome(
   deps: Pick<AnswerDeps, 'keyRing'>,
   tenantId: TenantId,
@@ -153,7 +156,7 @@ async function closedOutcome(
   closed: Closed,
 ): Promise<Outcome> {
   if (closed.result === null)
-    throw new BulkheadError('INTERNAL', { internal: `effect ${key} has no result` });
+    throw new BulkheadError('ANSWER_REMOVED', { internal: `the answer of effect ${key} is gone` });
   const sealed = Buffer.from(closed.result, 'base64');
   const text = (await deps.keyRing.open(tenantId, PURPOSES.effectResult, sealed)).toString('utf8');
   const stored = Stored.parse(JSON.parse(text));

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { CHANNELS } from '@bulkhead/contract';
 import type { HostId } from '@bulkhead/contract';
@@ -20,6 +21,7 @@ import { composeHost } from './compose-host.js';
 import { createFleet } from './host/fleet.js';
 import { createImportWatch } from './host/import-watch.js';
 import { createPulse } from './host/pulse.js';
+import { createRemovalWatch } from './host/removal-watch.js';
 import { createStopWatch } from './host/stop-watch.js';
 import { superviseTenantWorker } from './host/tenant-worker.js';
 import { createWakeup, idleAfter, runLoop } from './loop.js';
@@ -29,6 +31,9 @@ import { watchServer } from './server-watch.js';
 
 /** Running calls get this long to end when the host stops; then they are aborted and settled as they are. */
 const SHUTDOWN_GRACE_MS = 10_000;
+/** How often it is looked for what policies do not keep any longer, and the pause between two batches. */
+const REMOVALS_MS = 60_000;
+const BATCHES_MS = 500;
 
 /** The process that does the work: one Worker per tenant, behind the door, on one database pool. */
 async function start(config: HostConfig, log: Logger, fatal: (reason: string) => never): Promise<Running> {
@@ -139,6 +144,24 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     idleMs: 10_000,
     step: idleAfter(imports.lookOnce),
   });
+  const removals = createRemovalWatch({
+    door,
+    serving: fleet.serving,
+    onError: (tenantId, error) =>
+      log.error({ tenantId, error }, 'what is not to be kept could not be removed'),
+  });
+  const removing = runLoop({
+    name: 'removals',
+    log,
+    stop: stop.signal,
+    idleMs: REMOVALS_MS,
+    step: async () => {
+      if (!(await removals.removeOnce())) return 'idle';
+      // calls come first: what is due has been for days
+      await sleep(BATCHES_MS);
+      return 'busy';
+    },
+  });
   const watching = watchServer(server, { log, stop: stop.signal, fatal });
   const changed = createWakeup();
   const stopWatching = tokens.onChange(() => changed.notify());
@@ -155,7 +178,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     async stop() {
       stop.abort();
       stopWatching();
-      await Promise.all([adjusting, watching, importing]);
+      await Promise.all([adjusting, watching, importing, removing]);
       await fleet.stop();
       await closeFleetThreads();
       await line.close();

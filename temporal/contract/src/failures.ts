@@ -35,6 +35,7 @@ export const FAILURE_CODES = [
   'PAYLOAD_REFUSED',
   'HOST_FENCED',
   'EFFECT_HELD',
+  'ANSWER_REMOVED',
   'POLICY_UNAVAILABLE',
   'POLICY_MOVING',
   'DATABASE_UNAVAILABLE',
@@ -168,6 +169,13 @@ export const FAILURES = {
   },
   HOST_FENCED: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   EFFECT_HELD: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  ANSWER_REMOVED: {
+    owner: 'client',
+    retry: false,
+    publicCode: 'GONE',
+    publicMessage:
+      'This call was made earlier, and its answer was removed as the policy says. It is not made again; start a new run.',
+  },
   POLICY_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   POLICY_MOVING: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   DATABASE_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },

@@ -10,12 +10,21 @@ describe('settings of a policy', () => {
   it('a document without them, as every document was, keeps what it always kept', () => {
     const parsed = parsePolicy({ rules: [] });
     if (parsed.kind === 'invalid') throw new Error(parsed.problems[0].message);
-    expect(compilePolicy(parsed.document).settings).toEqual({ arguments: 'kept' });
-    for (const settings of [{}, { audit: {} }]) expect(problem(settings)).toBeUndefined();
+    expect(compilePolicy(parsed.document).settings).toEqual({
+      arguments: 'kept',
+      argumentsDays: undefined,
+      answersDays: undefined,
+      runsDays: undefined,
+    });
+    for (const settings of [{}, { audit: {} }, { retention: {} }]) expect(problem(settings)).toBeUndefined();
   });
 
   it('each one that a document names is the one that holds', () => {
-    expect(readSettings({ settings: { audit: { arguments: 'digest' } } })).toEqual({ arguments: 'digest' });
+    const retention = { argumentsDays: 0, answersDays: 30, runsDays: 3_650 };
+    expect(readSettings({ settings: { retention } })).toEqual({ arguments: 'kept', ...retention });
+    expect(readSettings({ settings: { audit: { arguments: 'digest' } } })).toMatchObject({
+      arguments: 'digest',
+    });
     expect(Object.keys(SETTING_PATHS)).toEqual(Object.keys(readSettings({}) ?? {}));
   });
 
@@ -23,6 +32,16 @@ describe('settings of a policy', () => {
     [{ audit: { arguments: 'none' } }, 'document.settings.audit.arguments', 'kept'],
     [{ audit: { answers: 'digest' } }, 'document.settings.audit.answers', 'nrecognized'],
     [{ retain: {} }, 'document.settings.retain', 'nrecognized'],
+    [{ retention: { answersDays: -1 } }, 'document.settings.retention.answersDays', 'from 0 to 3650'],
+    [{ retention: { runsDays: 3_651 } }, 'document.settings.retention.runsDays', 'leave it out'],
+    [{ retention: { runsDays: 1.5 } }, 'document.settings.retention.runsDays', 'whole number of days'],
+    [{ retention: { argumentsDays: '7' } }, 'document.settings.retention.argumentsDays', 'whole number'],
+    [{ retention: { journalDays: 7 } }, 'document.settings.retention.journalDays', 'nrecognized'],
+    [
+      { audit: { arguments: 'digest' }, retention: { argumentsDays: 7 } },
+      'document.settings.retention.argumentsDays',
+      'leave out one of the two',
+    ],
     [[], 'document.settings', 'object'],
     [null, 'document.settings', 'object'],
   ])('%j is refused with its place and what would be right', (settings, path, message) => {

@@ -53,11 +53,16 @@ export class ApprovalModel {
   target!: string;
   @Field(() => String, { description: 'The policy rule that asks for it.' })
   rule!: string;
-  @Field(() => JsonScalar)
-  arguments!: Json;
+  @Field(() => JsonScalar, { nullable: true, description: 'null: removed, see argumentsRemovedAt.' })
+  arguments?: Json | undefined;
+  @Field(() => GraphQLISODateTime, {
+    nullable: true,
+    description: 'Since when arguments and consequences are removed, as the policy says.',
+  })
+  argumentsRemovedAt?: Date | undefined;
   @Field(() => ConsequencesModel, {
     nullable: true,
-    description: 'null for one that was asked for before this was kept.',
+    description: 'null for one that was asked for before this was kept, or removed.',
   })
   consequences?: ConsequencesModel | undefined;
   @Field(() => ApprovalStateEnum)

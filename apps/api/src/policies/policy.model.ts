@@ -14,6 +14,16 @@ registerEnumType(KeepingEnum, {
 export class PolicySettingsModel {
   @Field(() => KeepingEnum, { description: 'The arguments of calls.' })
   arguments!: string;
+  @Field(() => Int, {
+    nullable: true,
+    description:
+      'Days after the end of a run for which the arguments of its calls are kept; null: without an end.',
+  })
+  argumentsDays?: number | undefined;
+  @Field(() => Int, { nullable: true, description: 'The same for the answers of its calls.' })
+  answersDays?: number | undefined;
+  @Field(() => Int, { nullable: true, description: 'The same for what it was given and gave back.' })
+  runsDays?: number | undefined;
 }
 
 @ObjectType('PolicyVersion', { description: 'A policy as it was published; it never changes.' })

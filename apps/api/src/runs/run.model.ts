@@ -34,7 +34,7 @@ export class JournalEntryModel {
   @Field(() => Float, { nullable: true, description: 'Place in the chain; null until the record is sealed.' })
   seq?: number | undefined;
   @Field(() => String, {
-    description: 'intent, close, release, decision, approval, run, control or refusal.',
+    description: 'intent, close, release, decision, approval, run, control, refusal or removal.',
   })
   kind!: string;
   @Field(() => String, { nullable: true, description: 'Call key of the effect that it is about.' })
@@ -57,8 +57,8 @@ export class RunModel {
   state!: RunState;
   @Field(() => ReasonModel, { nullable: true })
   reason?: ReasonModel | undefined;
-  @Field(() => JsonScalar)
-  input!: Json;
+  @Field(() => JsonScalar, { nullable: true, description: 'null: removed, see contentRemovedAt.' })
+  input?: Json;
   @Field(() => JsonScalar, { nullable: true })
   result?: Json;
   @Field(() => String, { description: 'Who started it.' })
@@ -69,6 +69,19 @@ export class RunModel {
   startedAt?: Date | undefined;
   @Field(() => GraphQLISODateTime, { nullable: true })
   finishedAt?: Date | undefined;
+  @Field(() => GraphQLISODateTime, {
+    nullable: true,
+    description:
+      'Since when the arguments of its calls are removed, as its policy says; `journal` has the records.',
+  })
+  argumentsRemovedAt?: Date | undefined;
+  @Field(() => GraphQLISODateTime, {
+    nullable: true,
+    description: 'The same for the answers of its calls. Without them it cannot be reset.',
+  })
+  answersRemovedAt?: Date | undefined;
+  @Field(() => GraphQLISODateTime, { nullable: true, description: 'The same for input and result.' })
+  contentRemovedAt?: Date | undefined;
 }
 
 @ObjectType('RunPage')

@@ -79,7 +79,11 @@ export class RunResolver {
     return this.watch.open(principal, id, context);
   }
 
-  @ResolveField(() => JsonScalar, { complexity: 1 })
+  @ResolveField(() => JsonScalar, {
+    nullable: true,
+    description: 'null: removed, see contentRemovedAt.',
+    complexity: 1,
+  })
   input(@CurrentPrincipal('run:read') principal: Principal, @Parent() run: Run): Promise<Json> {
     return this.runs.input(principal.tenantId, run);
   }

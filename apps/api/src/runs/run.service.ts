@@ -47,8 +47,9 @@ export class RunService {
     return listRuns(this.deps.door.tenant(principal.tenantId), { ...page, workspaces });
   }
 
-  /** What the run was started with, opened. */
+  /** What the run was started with, opened; null once it is removed. */
   async input(tenantId: TenantId, run: Run): Promise<Json> {
+    if (run.start === null) return null;
     const start = (await this.deps.payloads.open(tenantId, run.start)) as Pick<AgentStart, 'input'>;
     return start.input;
   }
