@@ -57,8 +57,15 @@ export interface TenantDb {
    * The transaction is read-only, and the statement's name must be its own: another text under it is refused.
    */
   read<Row extends object>(statement: ReadStatement, values: readonly unknown[]): Promise<Row[]>;
-  /** One round trip: calls a function with `{ ...argument, tenantId }` and returns its JSON answer, unchecked. */
-  call(name: LineFunction, argument: { readonly [key: string]: Json | undefined }): Promise<unknown>;
+  /**
+   * One round trip: calls a function with `{ ...argument, tenantId }` and returns its JSON answer, unchecked. `sealed` is
+   * the second argument of functions that take one: bytes, which as text in JSON would be read and copied several times.
+   */
+  call(
+    name: LineFunction,
+    argument: { readonly [key: string]: Json | undefined },
+    sealed?: Uint8Array,
+  ): Promise<unknown>;
 }
 
 export interface TenantDoor {
@@ -99,13 +106,19 @@ export function openTenantDoor(options: DoorOptions): TenantDoor {
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool, { disposeExternalPool: false }) });
   const shares = new FairShare(Math.max(1, Math.floor(options.poolMax / 4)));
 
-  const callOn = async (pool: pg.Pool, name: LineFunction, argument: object): Promise<unknown> => {
+  const callOn = async (
+    pool: pg.Pool,
+    name: LineFunction,
+    argument: object,
+    sealed?: Uint8Array,
+  ): Promise<unknown> => {
+    const values = [JSON.stringify(argument), ...(sealed ? [Buffer.from(sealed)] : [])];
     try {
       // the name is one of the literals above, never input; a named statement is prepared once per connection
       const answer = await pool.query({
-        name,
-        text: `SELECT ${name}($1::jsonb) AS answer`,
-        values: [JSON.stringify(argument)],
+        name: `${name}/${values.length}`,
+        text: `SELECT ${name}($1::jsonb${sealed ? ', $2::bytea' : ''}) AS answer`,
+        values,
       });
       return (answer.rows[0] as { answer: unknown } | undefined)?.answer;
     } catch (error) {
@@ -152,7 +165,8 @@ export function openTenantDoor(options: DoorOptions): TenantDoor {
         run: (work) => shares.use(id, () => transaction(id, false, work)),
         change: (work) => shares.use(id, () => transaction(id, true, work)),
         read: (statement, values) => shares.use(id, () => read(id, statement, values)),
-        call: (name, argument) => shares.use(id, () => callOn(pool, name, { ...argument, tenantId: id })),
+        call: (name, argument, sealed) =>
+          shares.use(id, () => callOn(pool, name, { ...argument, tenantId: id }, sealed)),
       };
     },
     host: (name, hostId) => callOn(beats, name, { host: hostId }),

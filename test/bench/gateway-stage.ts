@@ -184,7 +184,7 @@ function timed(door: TenantDoor): { readonly door: Pick<TenantDoor, 'tenant'>; t
           run: (work) => clocked(db.run(work)),
           change: (work) => clocked(db.change(work)),
           read: (statement, values) => clocked(db.read(statement, values)),
-          call: (name, argument) => clocked(db.call(name, argument)),
+          call: (...given) => clocked(db.call(...given)),
         };
       },
     },

@@ -6,7 +6,7 @@ import { storeSecret } from '@bulkhead/secret-broker/admin';
 import { putAgent } from '@bulkhead/tenancy/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
 import pg from 'pg';
-import { grant } from '../support/quotas.js';
+import { grant } from '../support/quotas.ts';
 
 /** The conditions under which a governed call is measured. */
 const RULES = 1_000;

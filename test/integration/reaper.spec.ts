@@ -138,7 +138,7 @@ describe('the reaper', () => {
         [keys, run.runId, holder.id, random.below(2) === 0],
       );
       const settle = (key: string, ending: string) => () =>
-        db.call('settle', { key, host: holder.id, token: 'one', ending, outcome: 'ok', result: 'AAAA' });
+        db.call('settle', { key, host: holder.id, token: 'one', ending, outcome: 'ok' }, Buffer.from('AAAA'));
       const steps = keys.flatMap((key) => [
         settle(key, 'answered'),
         settle(key, random.below(2) === 0 ? 'answered' : 'not_sent'),

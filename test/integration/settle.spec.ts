@@ -33,7 +33,9 @@ async function heldOf(runId: string): Promise<Held | undefined> {
 }
 
 const answered = (held: Held): Promise<unknown> =>
-  line.db('acme').call('settle', { ...held, ending: 'answered', outcome: 'ok', result: 'AAAA' });
+  line
+    .db('acme')
+    .call('settle', { ...held, ending: 'answered', outcome: 'ok' }, Buffer.from('AAAA', 'base64'));
 const stateOf = async (key: string): Promise<string | undefined> =>
   (await line.database.asOwner<{ state: string }>('SELECT state FROM effects WHERE key = $1', [key]))[0]
     ?.state;
@@ -58,8 +60,9 @@ it('the answer of a fenced host closes nothing, although nobody has taken its en
 it('an answer that is told twice is kept once: the first result stands', async () => {
   const held = await open(await line.newHost());
   expect(await answered(held)).toEqual({ kind: 'settled', state: 'closed' });
-  const again = { ...held, ending: 'answered', outcome: 'tool_failed', result: 'BBBB' };
-  expect(await line.db('acme').call('settle', again)).toEqual({ kind: 'settled', state: 'closed' });
+  const again = { ...held, ending: 'answered', outcome: 'tool_failed' };
+  const told = await line.db('acme').call('settle', again, Buffer.from('BBBB', 'base64'));
+  expect(told).toEqual({ kind: 'settled', state: 'closed' });
   const kept = await line.database.asOwner(
     `SELECT e.outcome, encode(e.result, 'base64') AS result, count(j.*)::int AS closes
        FROM effects e JOIN journal_records j ON j.key = e.key AND j.kind = 'close' WHERE e.key = $1 GROUP BY 1, 2`,

@@ -28,8 +28,8 @@ const ISOLATION: readonly Guard[] = [
   {
     name: 'no-tenant-is-an-error',
     at: { sql: 'app_tenant' },
-    find: "tenant IS NULL OR tenant = ''",
-    replace: 'false',
+    find: 'ELSE public.no_tenant() END',
+    replace: "ELSE '' END",
     spec: 'integration:test/integration/doors.spec.ts',
     test: 'raises on every tenant table',
   },

@@ -59,7 +59,7 @@ function breakableStore(door: TenantDoor): { door: Pick<TenantDoor, 'tenant'>; b
           ...db,
           run: (work) => (fault === 'none' ? db.run(work) : broken()),
           read: (statement, values) => (fault === 'none' ? db.read(statement, values) : broken()),
-          call: (name, argument) => (fault === 'none' ? db.call(name, argument) : broken()),
+          call: (...given) => (fault === 'none' ? db.call(...given) : broken()),
         };
       },
     },

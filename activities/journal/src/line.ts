@@ -127,11 +127,10 @@ export function createJournal(deps: JournalDeps): Journal {
 
   const settleOnce = async (admission: Held, settlement: Settlement): Promise<SettleAnswer> => {
     const { tenantId, key, host, token } = admission;
-    const ending =
-      settlement.ending === 'answered' ? answeredArgument(settlement) : { outcome: null, result: null };
+    const { ending } = settlement;
     const answer = await deps.door
       .tenant(tenantId)
-      .call('settle', { key, host, token, ending: settlement.ending, ...ending });
+      .call('settle', { key, host, token, ending, ...endingArgument(settlement) }, resultOf(settlement));
     return SettleAnswer.parse(answer);
   };
 
@@ -213,12 +212,12 @@ function admissionOf(
   return admission;
 }
 
-function answeredArgument(answered: Settlement & { ending: 'answered' }) {
-  const { outcome, result, reads, costMicros, undo } = answered;
+function endingArgument(settlement: Settlement): { [key: string]: Json } {
+  if (settlement.ending !== 'answered') return {};
+  const { outcome, reads, costMicros, undo } = settlement;
   return {
     outcome,
-    result: base64(result),
-    ...(reads === undefined ? {} : { reads }),
+    ...(reads === undefined ? {} : { reads: [...reads] }),
     ...(costMicros === undefined ? {} : { costMicros }),
     ...(undo === undefined ? {} : { undo: base64(undo) }),
   };
@@ -244,11 +243,16 @@ function admitArgument(decision: AllowDecision, call: Call): { [key: string]: Js
   };
 }
 
+const resultOf = (settlement: Settlement): Uint8Array | undefined =>
+  settlement.ending === 'answered' ? sealedBytes(settlement.result) : undefined;
+
 /** A seal that did not seal must not be written down as if it had: only bytes are. */
-function base64(bytes: Uint8Array): string {
+function sealedBytes(bytes: Uint8Array): Uint8Array {
   if (!(bytes instanceof Uint8Array)) throw new BulkheadError('INTERNAL', { internal: 'not a sealed value' });
-  return Buffer.from(bytes).toString('base64');
+  return bytes;
 }
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(sealedBytes(bytes)).toString('base64');
 
 const isDatabaseAway = (error: unknown): boolean =>
   error instanceof BulkheadError && error.code === 'DATABASE_UNAVAILABLE';
