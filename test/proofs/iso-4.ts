@@ -73,12 +73,16 @@ function attacksOn({ name, tenantColumn }: TenantTable, columns: readonly Column
   const foreign = `${tenantColumn} = '${VICTIM}'`;
   const text =
     columns.find((column) => column.type === 'text' && column.name !== tenantColumn)?.name ?? tenantColumn;
+  const every = columns.map((column) => `"${column.name}"`).join(', ');
   const insert = insertOf(name, columns, tenantColumn, VICTIM, 'planted');
   return [
     ...readsOf(name, tenantColumn, text),
     { name: 'insert', sql: insert, mustFail: REFUSED },
     { name: 'insert or nothing', sql: `${insert} ON CONFLICT DO NOTHING`, mustFail: REFUSED },
-    { name: 'insert .. select', sql: `INSERT INTO ${name} SELECT * FROM ${name} WHERE ${foreign}` },
+    {
+      name: 'insert .. select',
+      sql: `INSERT INTO ${name} (${every}) SELECT ${every} FROM ${name} WHERE ${foreign}`,
+    },
     { name: 'update', sql: `UPDATE ${name} SET "${text}" = 'stolen' WHERE ${foreign}` },
     {
       name: 'update all',
