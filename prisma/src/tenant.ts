@@ -29,6 +29,7 @@ export type LineFunction =
   | 'decide_approval'
   | 'publish_policy'
   | 'run_facts'
+  | 'run_tools'
   | 'stop_calls'
   | 'resume_calls'
   | 'calls_to_stop'

@@ -31,10 +31,10 @@ let during: (asked: number, request: CallRequest) => Promise<void>;
 /** 0 replays the whole history at each step: a verdict that were another one the next time would break the run. */
 async function open(maxCachedWorkflows: number): Promise<void> {
   line = scriptedLine();
-  const { secretBroker, toolGateway } = line.activities;
+  const { toolGateway } = line.activities;
   world = await openTenantWorld(
     {
-      secretBroker,
+      ...line.activities,
       toolGateway: async (envelope, request) => {
         const asked = line.asked.length + 1;
         const answer = await toolGateway(envelope, request);

@@ -24,6 +24,7 @@ describe('the queue of expensive tools', () => {
     let atOnce = 0;
     let most = 0;
     const tenant = await openTenantWorld({
+      ...line.activities,
       secretBroker: async (envelope, request) => {
         const answer = await secretBroker(envelope, request);
         return answer.kind !== 'denied' && request.toolId === READ ? { ...answer, expensive: true } : answer;
@@ -50,7 +51,7 @@ describe('the queue of expensive tools', () => {
       expect(most).toBe(4);
       expect(await queuesOf(tenant.client(), slow[0]!.workflowId)).toEqual([
         placementOf(tenant.tenantId).expensiveQueue,
-        ...Array(5).fill(placementOf(tenant.tenantId).taskQueue),
+        ...Array(6).fill(placementOf(tenant.tenantId).taskQueue),
       ]);
     } finally {
       released.resolve();

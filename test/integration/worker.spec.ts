@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WorkflowFailedError } from '@temporalio/client';
-import { buildApprovalId, SIGNALS, tenantId as parseTenantId } from '@bulkhead/contract';
+import { buildApprovalId, SIGNALS, tenantId as parseTenantId, toolId } from '@bulkhead/contract';
 import type { CallAnswer, CallRequest } from '@bulkhead/contract';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { pino } from 'pino';
@@ -99,7 +99,7 @@ describe('an attacker who can start workflows in a tenant’s namespace', () => 
     const tenant = await world(line);
     const handle = await tenant.start('supportTriage', { ticketId: 'T-1' }, { envelope: null });
     expect(await failure(handle)).toBe('ENVELOPE_INVALID');
-    expect(line.asked).toEqual([]);
+    expect([line.asked, line.lists]).toEqual([[], []]);
   });
 
   it('gets nothing with another run’s genuine envelope', async () => {
@@ -111,7 +111,7 @@ describe('an attacker who can start workflows in a tenant’s namespace', () => 
       { envelope: tenant.envelopeOf(tenant.newRunId()) },
     );
     expect(await failure(handle)).toBe('ENVELOPE_MISMATCH');
-    expect(line.asked).toEqual([]);
+    expect([line.asked, line.lists]).toEqual([[], []]);
   });
 
   it('gets nothing with another tenant’s genuine envelope', async () => {
@@ -121,7 +121,7 @@ describe('an attacker who can start workflows in a tenant’s namespace', () => 
     const envelope = tenant.envelopeOf(runId, { tenantId: parseTenantId('globex') });
     const handle = await tenant.start('supportTriage', { ticketId: 'T-1' }, { runId, envelope });
     expect(await failure(handle)).toBe('ENVELOPE_MISMATCH');
-    expect(line.asked).toEqual([]);
+    expect([line.asked, line.lists]).toEqual([[], []]);
   });
 
   it('gets nothing with a payload that looks right and a signature that is not: the door checks it', async () => {
@@ -133,7 +133,7 @@ describe('an attacker who can start workflows in a tenant’s namespace', () => 
     const envelope = `${header}.${payload}.${other}` as ReturnType<TenantWorld['envelopeOf']>;
     const handle = await tenant.start('supportTriage', { ticketId: 'T-1' }, { runId, envelope });
     await expect(handle.result()).rejects.toThrow(WorkflowFailedError);
-    expect(line.asked).toEqual([]);
+    expect([line.asked, line.lists]).toEqual([[], []]);
   });
 });
 
@@ -184,6 +184,44 @@ describe('a wait', () => {
     paused = false;
     await handle.signal(SIGNALS.resume);
     expect(await handle.result()).toMatchObject({ steps: [{ outcome: 'ok' }] });
+  });
+});
+
+describe('the list of tools', () => {
+  const offered = (description: string) =>
+    ({
+      kind: 'tools',
+      tools: [{ id: toolId('helpdesk.ticket.read'), description, effect: 'read', standing: 'allowed' }],
+    }) as const;
+  const toldTheModel = (line: ScriptedLine): string =>
+    JSON.stringify(line.effects.find(({ request }) => request.toolId === 'model.chat')?.request.args);
+
+  it('is asked for once, under the run’s own envelope, and told to the model as data', async () => {
+    const line = scriptedLine(undefined, (asked) => offered(`list ${asked}`));
+    // without any cache each step replays: a list that is not in the history would be asked for again, and differ
+    const tenant = await world(line, { maxCachedWorkflows: 0 });
+    const handle = await tenant.start('supportTriage', { ticketId: 'T-1' });
+    await handle.result();
+    expect(line.lists).toMatchObject([{ envelope: { tenantId: tenant.tenantId, runId: handle.workflowId } }]);
+    expect(toldTheModel(line)).toContain('list 1');
+  });
+
+  it('of a run that is stopped is waited for like a call', async () => {
+    const line = scriptedLine(undefined, (asked) =>
+      asked === 1
+        ? { kind: 'parked', state: 'paused', reason: { message: 'paused' } }
+        : offered('after the stop'),
+    );
+    const tenant = await world(line);
+    const handle = await tenant.start('supportTriage', { ticketId: 'T-1' });
+    await vi.waitFor(
+      async () => expect(await handle.query('waitingFor')).toEqual([{ for: 'resume', state: 'paused' }]),
+      { timeout: 10_000 },
+    );
+    await handle.signal(SIGNALS.resume);
+    await handle.result();
+    expect(line.lists).toHaveLength(2);
+    expect(toldTheModel(line)).toContain('after the stop');
   });
 });
 

@@ -2,6 +2,7 @@ import type { Guard } from './guard.ts';
 import { API_GUARDS } from './guards-api.ts';
 import { KEEPING_GUARDS } from './guards-keeping.ts';
 import { LINE_GUARDS } from './guards-line.ts';
+import { LIST_GUARDS } from './guards-lists.ts';
 import { REPEAT_GUARDS } from './guards-repeats.ts';
 import { SCHEMA_GUARDS } from './guards-schemas.ts';
 import { SECRET_GUARDS } from './guards-secrets.ts';
@@ -222,4 +223,5 @@ export const GUARDS: readonly Guard[] = [
   ...SCHEMA_GUARDS,
   ...TENANT_GUARDS,
   ...TOOL_GUARDS,
+  ...LIST_GUARDS,
 ];

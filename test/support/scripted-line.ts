@@ -9,6 +9,9 @@ import type {
   GrantAnswer,
   Json,
   ToolId,
+  ToolList,
+  ToolListAnswer,
+  ToolListRequest,
 } from '@bulkhead/contract';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 
@@ -22,20 +25,35 @@ export interface ScriptedLine {
   readonly effects: { readonly envelope: Envelope; readonly request: CallRequest }[];
   /** Every question to the gateway, with or without effect. */
   readonly asked: CallRequest[];
+  /** Every question for the list of tools. */
+  readonly lists: { readonly envelope: Envelope; readonly request: ToolListRequest }[];
 }
 
-/** @param before answers a call instead of doing it (an approval, a pause), or returns undefined. */
+type ScriptedList = Omit<ToolList, 'of'> | Exclude<ToolListAnswer, ToolList>;
+
+/**
+ * @param before answers a call instead of doing it (an approval, a pause), or returns undefined.
+ * @param list answers a question for the list of tools.
+ */
 export function scriptedLine(
   before: (request: CallRequest, asked: number) => CallAnswer | undefined = () => undefined,
+  list: (asked: number) => ScriptedList = () => ({ kind: 'tools', tools: [] }),
 ): ScriptedLine {
   const ledger = new Map<string, CallAnswer>();
   const effects: ScriptedLine['effects'] = [];
   const asked: CallRequest[] = [];
+  const lists: ScriptedLine['lists'] = [];
   return {
     effects,
     asked,
+    lists,
     activities: {
       secretBroker: async (): Promise<GrantAnswer> => ({ kind: 'none' }),
+      toolList: async (envelope, request): Promise<ToolListAnswer> => {
+        lists.push({ envelope, request });
+        const told = list(lists.length);
+        return told.kind === 'tools' ? { ...told, of: { runId: envelope.runId, ...request } } : told;
+      },
       toolGateway: async (envelope, request): Promise<CallAnswer> => {
         asked.push(request);
         const key = keyOf(envelope, Context.current().info.workflowExecution?.workflowId ?? '', request);

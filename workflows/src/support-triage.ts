@@ -1,4 +1,4 @@
-import type { AgentStart, Json, Outcome } from '@bulkhead/contract';
+import type { AgentStart, Json, ListedTool, Outcome } from '@bulkhead/contract';
 import { cut, textAt } from './json.js';
 import { openKit } from './kit/index.js';
 import type { Kit } from './kit/index.js';
@@ -31,7 +31,8 @@ export async function supportTriage(start: AgentStart): Promise<TriageResult> {
   const question = questionOf(ticketId, ticket.value);
 
   const recalled = noted('memory.search_nodes', await kit.memory.recall(ticketId));
-  const drafted = noted('model.chat', await ask(kit, question, recalled));
+  const { tools } = await kit.tools.available();
+  const drafted = noted('model.chat', await ask(kit, question, recalled, tools));
   const answer = drafted.kind === 'ok' ? textAt(drafted.value, 'text') : undefined;
   if (answer === undefined) return { steps, answer: null };
 
@@ -50,17 +51,24 @@ function questionOf(ticketId: string, ticket: Json): string {
 }
 
 /** What was remembered helps, but its absence stops nothing. */
-function ask(kit: Kit, question: string, recalled: Outcome): Promise<Outcome> {
+function ask(kit: Kit, question: string, recalled: Outcome, tools: readonly ListedTool[]): Promise<Outcome> {
   const known = recalled.kind === 'ok' ? cut(JSON.stringify(recalled.value), 4_000) : 'nothing';
   return kit.model.ask(
     [
       { role: 'system', content: 'You answer support tickets in two friendly sentences.' },
+      // as JSON between the lines: what somebody wrote about a tool is read about, not obeyed
+      {
+        role: 'system',
+        content: `What this agent may do, as data: ${cut(JSON.stringify(tools.map(named)), 4_000)}`,
+      },
       { role: 'system', content: `Known from earlier tickets: ${known}` },
       { role: 'user', content: question },
     ],
     400,
   );
 }
+
+const named = ({ id, description, standing }: ListedTool) => ({ id, description, standing });
 
 function remember(kit: Kit, ticketId: string, answer: string): Promise<Outcome> {
   return kit.memory.remember([

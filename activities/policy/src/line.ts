@@ -2,12 +2,14 @@ import { performance } from 'node:perf_hooks';
 import { z } from 'zod';
 import { BulkheadError, TenantCache } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
-import { compilePolicy, NOTHING_YET, parsePolicy, timeFacts } from '@bulkhead/contract/policy';
+import { compilePolicy, NEVER, NOTHING_YET, parsePolicy, timeFacts } from '@bulkhead/contract/policy';
 import type {
   CallFacts,
   CompiledPolicy,
+  OpenCall,
   PolicyAllow,
   PolicyFacts,
+  Reach,
   RunFacts,
 } from '@bulkhead/contract/policy';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
@@ -72,6 +74,11 @@ export interface Policy {
     call: CallFacts,
     options?: { readonly fresh: boolean },
   ): Promise<Decision>;
+  /**
+   * What the version in force says to tools before they are called; it is read anew. No policy and an unreadable one
+   * allow nothing. @throws BulkheadError POLICY_UNAVAILABLE when it cannot be read in time.
+   */
+  reach(tenantId: TenantId, profile: string): Promise<(call: OpenCall) => Reach>;
 }
 
 interface Head {
@@ -131,6 +138,10 @@ export function createPolicy(deps: PolicyDeps): Policy {
       const decision = { ...verdict, profile, policyVersion, facts, keepsArguments } as AllowDecision;
       issued.set(decision, { tenantId, staleAtMs: began + STALE_MS - HEAD_MS });
       return decision;
+    },
+    async reach(tenantId, profile) {
+      const { policy } = (await headOf(tenantId, profile, true)) ?? {};
+      return (call) => policy?.reach(call) ?? NEVER;
     },
   };
 }

@@ -1,9 +1,7 @@
 import type { OpenCall, Reach } from '@bulkhead/contract/policy';
-import { compilePolicy, parsePolicy } from '@bulkhead/contract/policy';
+import { compilePolicy, NEVER, parsePolicy } from '@bulkhead/contract/policy';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 import { policyInForce } from './publish.js';
-
-const NEVER: Reach = { allowed: 'never', asks: 'never' };
 
 /**
  * What the policy in force under a profile says to tools before they are called, by the evaluator that decides real

@@ -38,8 +38,11 @@ export type DescribedTool = Omit<DescribedCall, 'args' | 'destination'> & {
 };
 
 /** @param declared a tool's stored declaration */
-export function describeTool(tool: ToolId, declared: Json): DescribedTool {
-  const spec = ToolSpecSchema.parse(declared);
+export const describeTool = (tool: ToolId, declared: Json): DescribedTool =>
+  describeSpecOpenly(tool, ToolSpecSchema.parse(declared));
+
+/** As `describeTool`, of a declaration that is parsed already. */
+export function describeSpecOpenly(tool: ToolId, spec: ToolSpec): DescribedTool {
   return {
     ...describeSpec(tool, spec),
     destination: openDestination(spec),

@@ -18,6 +18,8 @@ import type { Matcher } from './match.js';
 export { createToolGateway } from './gateway.js';
 export type { Adapters, GatewayContext, GatewayDeps, ToolGateway } from './deps.js';
 export type { EgressOptions } from './adapters/egress.js';
+export { createToolList } from './tool-list.js';
+export type { ToolLister } from './tool-list.js';
 export { createInFlight } from './in-flight.js';
 export type { CallInFlight, InFlight, StoppedCall } from './in-flight.js';
 export type { Matcher } from './match.js';

@@ -14,6 +14,7 @@ import {
   createAdapters,
   createInFlight,
   createToolGateway,
+  createToolList,
   createToolMatcher,
   createToolState,
 } from '@bulkhead/tool-gateway/line';
@@ -55,10 +56,11 @@ export function composeHost(
     egress: config.host.egress,
   });
   const inFlight = createInFlight();
+  const policy = createPolicy({ door });
   const toolGateway = createToolGateway({
     inFlight,
     matcher: createToolMatcher(door),
-    policy: createPolicy({ door }),
+    policy,
     journal: createJournal({ door, stop: stop.signal }),
     broker,
     toolState: createToolState(door),
@@ -67,7 +69,8 @@ export function composeHost(
     newUlid: ulid,
     stillMine: () => pulse.isAlive(),
   });
-  const line = { secretBroker: broker.secretBroker, toolGateway };
+  const toolList = createToolList({ door, policy });
+  const line = { secretBroker: broker.secretBroker, toolGateway, toolList };
   return {
     line,
     activities: bindActivities(line, hostId),

@@ -71,11 +71,16 @@ export type {
   GrantAnswer,
   GrantRequest,
   LineActivities,
+  ListedTool,
   Outcome,
   OutcomeKind,
   Reason,
   RefusalKind,
   RunState,
+  ToolList,
+  ToolListAnswer,
+  ToolListRequest,
+  ToolStanding,
 } from './outcomes.js';
 export {
   AFTER_GRACE,

@@ -20,7 +20,11 @@ export type RefusalSink = {
   };
 };
 
-export const ACTIVITIES = { secretBroker: 'secretBroker', toolGateway: 'toolGateway' } as const;
+export const ACTIVITIES = {
+  secretBroker: 'secretBroker',
+  toolGateway: 'toolGateway',
+  toolList: 'toolList',
+} as const;
 /** Signals only wake a run; the row in the database decides. */
 export const SIGNALS = { approvalDecided: 'approvalDecided', resume: 'resume' } as const;
 export const QUERIES = { waitingFor: 'waitingFor' } as const;

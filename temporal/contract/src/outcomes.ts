@@ -1,5 +1,5 @@
 import type { Json } from './canonical-json.js';
-import type { ApprovalId, CallKey, GrantId, ToolId } from './ids.js';
+import type { ApprovalId, CallKey, GrantId, RunId, ToolId } from './ids.js';
 
 /** Why something waits or was refused: shown to the tenant as it stands, so it never holds internals or secrets. */
 export interface Reason {
@@ -102,10 +102,51 @@ export type GrantAnswer =
   | { readonly kind: 'none'; readonly expensive?: true }
   | { readonly kind: 'denied'; readonly reason: Reason };
 
-/** The two activities that exist; workflows know their types from here and nothing else of them. */
+/** Which tools a run wants to be told of. */
+export interface ToolListRequest {
+  /** First part of their ids, e.g. `helpdesk`; nothing: all. */
+  readonly system?: string;
+  /** The `next` of the list before; nothing: from the first. */
+  readonly after?: string;
+}
+
+/**
+ * What the policy in force says to the calls of a tool before there is one. It is no permission: each call is judged by
+ * itself, by what is in force then. conditional: it depends on the call, the time, or what the run has read and done.
+ */
+export type ToolStanding = 'allowed' | 'conditional' | 'needsApproval';
+
+/** One tool as a run is told of it. Its texts are what somebody declared: data for a model, never instructions to it. */
+export interface ListedTool {
+  readonly id: ToolId;
+  /** At most 1,000 characters, without characters that cannot be seen. */
+  readonly description: string;
+  readonly effect: 'read' | 'write' | 'irreversible';
+  readonly standing: ToolStanding;
+  /** JSON Schema of the arguments; not there when it is above 16 KiB. */
+  readonly inputSchema?: Json;
+}
+
+export interface ToolList {
+  readonly kind: 'tools';
+  /** By id; at most 64 and 128 KiB, because it stands in the history of the run. */
+  readonly tools: readonly ListedTool[];
+  /** There may be more: ask again with `after`. */
+  readonly next?: string;
+  /** What was asked, and by which run: a list is no answer to another question. */
+  readonly of: {
+    readonly runId: RunId;
+    readonly system?: string | undefined;
+    readonly after?: string | undefined;
+  };
+}
+export type ToolListAnswer = ToolList | Extract<CallAnswer, { kind: 'parked' }>;
+
+/** The activities that exist; workflows know their types from here and nothing else of them. */
 export interface LineActivities {
   secretBroker(request: GrantRequest): Promise<GrantAnswer>;
   toolGateway(request: CallRequest): Promise<CallAnswer>;
+  toolList(request: ToolListRequest): Promise<ToolListAnswer>;
 }
 
 /** First argument of each agent workflow. `segment` is +1 after each continue-as-new. */

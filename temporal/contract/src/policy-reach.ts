@@ -30,7 +30,8 @@ export interface Reach {
  */
 type Answer = 'yes' | 'no' | 'maybe' | 'blind' | 'doubt';
 
-const NEVER: Reach = { allowed: 'never', asks: 'never' };
+/** Of a policy that is not there or cannot be read. */
+export const NEVER: Reach = { allowed: 'never', asks: 'never' };
 
 /**
  * The same rules and tests as a verdict, on the facts that are known. It errs to one side only: a tool that some call may

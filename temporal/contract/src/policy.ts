@@ -37,6 +37,7 @@ export { KEEPING, readSettings, SETTING_PATHS, settingsOf } from './policy-setti
 export type { PolicySettings } from './policy-settings.js';
 export { NOTHING_YET, timeFacts } from './policy-facts.js';
 export type { CallFacts, PolicyFacts, RunFacts, TimeFacts } from './policy-facts.js';
+export { NEVER } from './policy-reach.js';
 export type { OpenCall, Reach } from './policy-reach.js';
 
 /** What a call takes from a limit rule; admit takes it, or refuses the call. */

@@ -19,7 +19,7 @@ it('there is no Worker for a tenant whose key cannot be had', async () => {
     },
     codec: { encode: () => Promise.reject(gone), decode: () => Promise.reject(gone) },
     onRefusal: () => undefined,
-    activities: { secretBroker: asked, toolGateway: asked },
+    activities: { secretBroker: asked, toolGateway: asked, toolList: asked },
     identity: 'test',
     maxCachedWorkflows: 1,
     shutdownGraceMs: 0,

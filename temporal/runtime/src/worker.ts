@@ -8,6 +8,8 @@ import type {
   GrantAnswer,
   GrantRequest,
   TenantId,
+  ToolListAnswer,
+  ToolListRequest,
 } from '@bulkhead/contract';
 import type { LogMetadata, PayloadCodec } from '@temporalio/common';
 import { workerConverterOf } from './codec.js';
@@ -59,6 +61,7 @@ const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERR
 export interface GovernedActivities {
   secretBroker(envelope: Envelope, request: GrantRequest): Promise<GrantAnswer>;
   toolGateway(envelope: Envelope, request: CallRequest): Promise<CallAnswer>;
+  toolList(envelope: Envelope, request: ToolListRequest): Promise<ToolListAnswer>;
 }
 
 export interface TenantWorkerOptions {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { argsWithoutText, buildRunId, callText, tenantId, toolId } from '@bulkhead/contract';
 import type { CallRequest, Json } from '@bulkhead/contract';
-import { answers, isGrantAnswer } from './answers.js';
+import { answers, isGrantAnswer, isToolList } from './answers.js';
 
 const ACME = tenantId('acme');
 const RUN = buildRunId(ACME, '01kb3v6r2e8m4q7x9z0a1b2c3d');
@@ -76,4 +76,29 @@ it('what the kit deals with itself has all that it needs', () => {
     expect(isGrantAnswer(grant)).toBe(true);
   for (const grant of [{ kind: 'grant' }, { kind: 'denied' }, { kind: 'ok' }, null])
     expect(isGrantAnswer(grant)).toBe(false);
+});
+
+describe('a list of tools', () => {
+  const list = { kind: 'tools', tools: [], of: { runId: RUN, system: 'desk' } };
+  const fits = (answer: unknown, which: Parameters<typeof isToolList>[0] = { system: 'desk' }): boolean =>
+    isToolList(which, RUN, answer);
+
+  it('is the one that this run asked for, or a wait', () => {
+    expect(fits(list)).toBe(true);
+    expect(fits({ ...list, next: 'desk.z' })).toBe(true);
+    expect(fits({ kind: 'parked', state: 'paused', reason: REASON })).toBe(true);
+  });
+
+  it.each<[string, unknown]>([
+    ["another run's", { ...list, of: { ...list.of, runId: buildRunId(ACME, '01kb3v6r2e8m4q7x9z0a1b2c3e') } }],
+    ['of another system', { ...list, of: { runId: RUN, system: 'open' } }],
+    ['of all systems', { ...list, of: { runId: RUN } }],
+    ['of another page', { ...list, of: { ...list.of, after: 'desk.a' } }],
+    ['without its question', { kind: 'tools', tools: [] }],
+    ['without tools', { kind: 'tools', of: list.of }],
+    ['the outcome of a call', { kind: 'ok', value: 1, key: keyOf(CALL) }],
+    ['a wait without a reason', { kind: 'parked', state: 'paused' }],
+    ['nothing', undefined],
+    ['a text', 'tools'],
+  ])('attack: %s is none', (_, answer) => expect(fits(answer)).toBe(false));
 });

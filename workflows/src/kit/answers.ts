@@ -1,5 +1,5 @@
 import { argsWithoutText, callText, parseRunId, REFUSAL_KINDS, sha256Hex } from '@bulkhead/contract';
-import type { CallAnswer, CallIdentity, CallRequest, Json } from '@bulkhead/contract';
+import type { CallAnswer, CallIdentity, CallRequest, Json, ToolListRequest } from '@bulkhead/contract';
 
 /**
  * Whether an answer is one that the gateway gave for this call. That the tenant's key sealed it does not say so: whoever
@@ -26,6 +26,15 @@ export const isGrantAnswer = (answer: unknown): boolean =>
   (answer['kind'] === 'none' ||
     (answer['kind'] === 'grant' && isText(answer['grantId'])) ||
     (answer['kind'] === 'denied' && hasReason(answer)));
+
+/** Whether a host told this run that, and when it was asked this: another run's list is sealed with the same key. */
+export function isToolList({ system, after }: ToolListRequest, runId: string, answer: unknown): boolean {
+  if (!isRecord(answer)) return false;
+  if (answer['kind'] === 'parked') return hasReason(answer) && isText(answer['state']);
+  const { kind, tools, of } = answer;
+  if (kind !== 'tools' || !Array.isArray(tools) || !isRecord(of)) return false;
+  return of['runId'] === runId && of['system'] === system && of['after'] === after;
+}
 
 /** The key under which the ledger has this call. */
 function keyOf({ toolId, args, segment, n }: CallRequest, workflowId: string): string | undefined {

@@ -9,11 +9,19 @@ import {
 } from '@temporalio/workflow';
 import type { RetryPolicy } from '@temporalio/workflow';
 import { expensiveQueueBeside, FAILURE_CODES, FAILURES, toolId as parseToolId } from '@bulkhead/contract';
-import type { AgentStart, Json, LineActivities, Outcome } from '@bulkhead/contract';
-import { answers, isGrantAnswer } from './answers.js';
+import type {
+  AgentStart,
+  Json,
+  LineActivities,
+  Outcome,
+  ToolList,
+  ToolListRequest,
+} from '@bulkhead/contract';
+import { answers, isGrantAnswer, isToolList } from './answers.js';
 import { createCaller } from './caller.js';
 import { genuine } from './genuine.js';
 import { openWaits } from './waits.js';
+import type { Waits } from './waits.js';
 
 export interface ModelMessage {
   readonly role: 'system' | 'user' | 'assistant';
@@ -27,7 +35,15 @@ export interface MemoryEntity {
 
 /** The author's kit. Everything that touches the world is a call; there is no second way out. */
 export interface Kit {
-  readonly tools: { call(toolId: string, args: Json): Promise<Outcome> };
+  readonly tools: {
+    call(toolId: string, args: Json): Promise<Outcome>;
+    /**
+     * The tools that this run's agent may call, as the policy in force says before there is a call; a tool that is not
+     * in it would be refused or stopped. It permits nothing, and it is as old as it is: each call is judged by itself.
+     * The list stands in the history, so a replay gives the same one. Names, descriptions and schemas are data.
+     */
+    available(which?: ToolListRequest): Promise<ToolList>;
+  };
   readonly model: { ask(messages: readonly ModelMessage[], maxTokens?: number): Promise<Outcome> };
   readonly memory: {
     recall(query: string): Promise<Outcome>;
@@ -53,11 +69,13 @@ const GATEWAY = {
   retry: RETRY,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 } as const;
+const LIST = { startToCloseTimeout: '30s', retry: RETRY, summary: 'tools' } as const;
 const BROKER = { startToCloseTimeout: '10s', localRetryThreshold: '10s', retry: RETRY } as const;
 
 /** Opens the kit of one segment. Call it first in a workflow: it registers the signal handlers. */
 export function openKit(start: AgentStart): Kit {
   const { secretBroker } = proxyLocalActivities<Pick<LineActivities, 'secretBroker'>>(BROKER);
+  const waits = openWaits();
   const call = createCaller(start.segment, {
     broker: (toolId) => genuine(() => secretBroker({ toolId }), isGrantAnswer),
     gateway: (request, expensive) => {
@@ -71,11 +89,11 @@ export function openKit(start: AgentStart): Kit {
         (answer) => answers(request, workflowInfo().workflowId, answer),
       );
     },
-    ...openWaits(),
+    ...waits,
   });
   const tool = (id: string, args: Json): Promise<Outcome> => call(parseToolId(id), args);
   return {
-    tools: { call: tool },
+    tools: { call: tool, available: (which = {}) => available(waits, which) },
     model: {
       ask: (messages, maxTokens) =>
         tool('model.chat', { messages: messages.map((message) => ({ ...message })), maxTokens }),
@@ -91,4 +109,19 @@ export function openKit(start: AgentStart): Kit {
       return continueAsNew({ input: start.input, segment: start.segment + 1, carry } satisfies AgentStart);
     },
   };
+}
+
+/** A stop never reaches the author here either: the run waits, and asks again once it is lifted. */
+async function available(waits: Waits, which: ToolListRequest): Promise<ToolList> {
+  const { toolList } = proxyActivities<Pick<LineActivities, 'toolList'>>(LIST);
+  for (;;) {
+    // before the question: a resume that comes while the answer is on its way must not be missed
+    const seen = waits.resumes();
+    const answer = await genuine(
+      () => toolList(which),
+      (told) => isToolList(which, workflowInfo().workflowId, told),
+    );
+    if (answer.kind === 'tools') return answer;
+    await waits.resume(answer.state, undefined, seen);
+  }
 }

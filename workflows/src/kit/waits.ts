@@ -11,7 +11,8 @@ export type Wait =
       readonly expiresAt: string;
       readonly toolId: ToolId;
     }
-  | { readonly for: 'resume'; readonly state: RunState; readonly toolId: ToolId };
+  /** `toolId` is not there when the run waits to be told its tools. */
+  | { readonly for: 'resume'; readonly state: RunState; readonly toolId?: ToolId };
 
 /** The signals only wake: whatever they claim, the database decides when the gateway is asked again. */
 export const approvalDecided = defineSignal<[unknown]>(SIGNALS.approvalDecided);
@@ -28,7 +29,7 @@ export interface Waits {
   /** Resume signals so far. */
   resumes(): number;
   /** Until there are more than `seen` of them. */
-  resume(state: RunState, toolId: ToolId, seen: number): Promise<void>;
+  resume(state: RunState, toolId: ToolId | undefined, seen: number): Promise<void>;
 }
 
 /** Registers the handlers; call it before the first await, or an early signal is kept for later. */
@@ -47,7 +48,7 @@ export function openWaits(): Waits {
   const during = async (wait: Wait, until: () => boolean, timeoutMs: number): Promise<void> => {
     open.add(wait);
     try {
-      await condition(until, timeoutMs, { summary: `${wait.for} ${wait.toolId}` });
+      await condition(until, timeoutMs, { summary: `${wait.for} ${wait.toolId ?? 'tools'}` });
     } finally {
       open.delete(wait);
     }
@@ -63,7 +64,8 @@ export function openWaits(): Waits {
     },
     resumes: () => resumes,
     async resume(state, toolId, seen) {
-      await during({ for: 'resume', state, toolId }, () => resumes > seen, PARKED_RECHECK_MS);
+      const wait = { for: 'resume', state, ...(toolId === undefined ? {} : { toolId }) } as const;
+      await during(wait, () => resumes > seen, PARKED_RECHECK_MS);
     },
   };
 }
