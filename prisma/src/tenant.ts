@@ -37,6 +37,7 @@ export type LineFunction =
   | 'revoke_secrets'
   | 'revocations_not_in_force'
   | 'lift_revocation'
+  | 'key_outage'
   | 'host_register'
   | 'host_beat';
 

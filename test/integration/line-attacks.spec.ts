@@ -52,8 +52,8 @@ function losesFirstAdmit(door: TenantDoor): Pick<TenantDoor, 'tenant'> {
       const db = door.tenant(id);
       return {
         ...db,
-        async call(name, argument) {
-          const answer = await db.call(name, argument);
+        async call(name, argument, sealed) {
+          const answer = await db.call(name, argument, sealed);
           if (name !== 'admit' || lost) return answer;
           lost = true;
           throw new BulkheadError('DATABASE_UNAVAILABLE', { internal: 'connection reset after the commit' });

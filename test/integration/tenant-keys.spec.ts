@@ -9,7 +9,7 @@ import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { openSealed, sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
-import { createTenant, listTenantKeys, rotateTenantKey } from '@bulkhead/tenancy/admin';
+import { createTenant, getTenant, listTenantKeys, rotateTenantKey } from '@bulkhead/tenancy/admin';
 import { destroyTenantKeys } from '@bulkhead/tenancy/control';
 import { freshDatabase } from '../support/database.js';
 import type { TestDatabase } from '../support/database.js';
@@ -32,9 +32,9 @@ const newRing = (): KeyRing =>
     nowMs: () => clockMs,
   });
 const seal = async (ring: KeyRing, id: TenantId) => (await sealArgumentsWith(ring)(id, ['hello']))[0];
-const changes = (id: TenantId): Promise<object[]> =>
+const changes = (id: TenantId): Promise<{ body: object }[]> =>
   database.asOwner(
-    "SELECT body FROM journal_records WHERE tenant_id = $1 AND body->>'change' LIKE 'tenant_key%'",
+    "SELECT body FROM journal_records WHERE tenant_id = $1 AND body->>'change' LIKE 'tenant_key%' ORDER BY id",
     [id],
   );
 
@@ -123,6 +123,31 @@ describe('keys that are destroyed', () => {
     await expect(rotateTenantKey(door.tenant(acme), newRing(), ORDER)).rejects.toMatchObject({
       code: 'KEY_DESTROYED',
     });
+  });
+});
+
+describe('a host that cannot use the key', () => {
+  const told = (host: string, lost: boolean) => door.tenant(acme).call('key_outage', { host, lost });
+  const since = async (id: TenantId) => (await getTenant(door.tenant(id))).keyUnavailableSince;
+
+  it('is shown to its tenant for as long as it says so and lives; each change is told once', async () => {
+    const [one, two] = [`one-${acme}`, `two-${acme}`];
+    for (const host of [one, two]) await door.host('host_register', host);
+    await told(one, true);
+    await told(one, true);
+    await told(two, true);
+    expect(await since(acme)).toBeInstanceOf(Date);
+    expect(await since(GLOBEX)).toBeNull();
+    await told(one, false);
+    expect(await since(acme)).toBeInstanceOf(Date);
+    await database.asOwner('UPDATE hosts SET fenced = true WHERE id = $1', [two]);
+    expect(await since(acme)).toBeNull();
+    const [lost, back] = [{ change: 'tenant_key_unavailable' }, { change: 'tenant_key_available' }];
+    expect((await changes(acme)).map(({ body }) => body)).toEqual([
+      { ...lost, host: one },
+      { ...lost, host: two },
+      { ...back, host: one },
+    ]);
   });
 });
 

@@ -232,7 +232,7 @@ async function withoutMasterKey(line: LineUnderTest): Promise<string[]> {
     const answer = await host
       .call(await line.newRun('acme'), 'desk.update', { id: 'x' })
       .catch((error: unknown) => error);
-    if (!(answer instanceof BulkheadError) || answer.code !== 'SECRET_UNAVAILABLE')
+    if (!(answer instanceof BulkheadError) || answer.code !== 'KEY_UNAVAILABLE')
       faults.push(`with another master key: ${JSON.stringify(answer)}`);
     if (line.tool.requests.length > before) faults.push('with another master key something was sent');
     const started = await startMain('host', folder, hostWithoutMasterKey(line, folder)).then(

@@ -188,7 +188,8 @@ function secrets(): CacheUnderTest {
     ciphertext: Buffer.alloc(1),
   };
   const { door, asked } = tellingDoor(row);
-  const keyRing = { open: () => Promise.reject(new Error('opens nothing')) };
+  const nothing = (): Promise<never> => Promise.reject(new Error('opens nothing'));
+  const keyRing = { open: nothing, check: nothing };
   const broker = createSecretBroker({ door, keyRing, newUlid: () => '', nowMs: () => 0 });
   const journal = admittingJournal();
   return mustAsk('secrets', 50, asked, async (tenantId, name) =>

@@ -64,7 +64,12 @@ const pulse = createPulse({
   onFenced: () => process.exit(3),
 });
 await pulse.register();
-const { line, inFlight } = composeHost(config, { door, pulse, hostId });
+const { line, inFlight } = composeHost(config, {
+  door,
+  pulse,
+  hostId,
+  onKeyLost: () => undefined,
+});
 const stops = createStopWatch({ door, hostId, inFlight, onError: complain });
 await door.listen(CHANNELS.control, (tenant) => void stops.hint(tenant));
 const every = async (step: () => Promise<void>): Promise<never> => {

@@ -32,7 +32,8 @@ export interface HostWorld {
   readonly control: RunningMain;
   /** Another one, for when the first has been killed. */
   startControl(): Promise<RunningMain>;
-  startHost(): Promise<RunningMain>;
+  /** @param masterKey path of a master key of its own, with the same bytes */
+  startHost(masterKey?: string): Promise<RunningMain>;
   /** Accepts a run as the API would. */
   accept(tenantId: TenantId, agent: string, input: Json): Promise<RunId>;
   /** The run as the API shows it: its result opened. */
@@ -97,12 +98,12 @@ export async function openHostWorld(options: {
     dataDir,
     control,
     startControl,
-    startHost: () =>
+    startHost: (masterKey = keys.master) =>
       startMain('host', dataDir, {
         role: 'host',
         database: { url: database.appUrl, poolMax: 8 },
         temporal: { ...server, tokensDir: join(dataDir, 'tokens', 'hosts') },
-        keys: { master: keys.master, envelopePublic: keys.envelopePublic },
+        keys: { master: masterKey, envelopePublic: keys.envelopePublic },
         host: {
           bundlePath: workflowBundlePath(),
           dataDir: join(dataDir, 'host'),

@@ -20,8 +20,8 @@ const ADMISSION = {
 /** A door whose database is away for the first `failures` calls. */
 function flakyDoor(failures: number, error: unknown = new BulkheadError('DATABASE_UNAVAILABLE')) {
   const calls: unknown[] = [];
-  const call = async (_: string, argument: object): Promise<unknown> => {
-    calls.push(argument);
+  const call = async (_: string, argument: object, bytes?: Uint8Array): Promise<unknown> => {
+    calls.push({ ...argument, ...(bytes ? { bytes } : {}) });
     if (calls.length <= failures) throw error;
     return { kind: 'settled', state: 'closed' };
   };
@@ -44,7 +44,7 @@ describe('settle', () => {
       token: 't',
       ending: 'answered',
       outcome: 'ok',
-      result: 'eA==',
+      bytes: Buffer.from('x'),
     });
   });
 

@@ -55,11 +55,13 @@ interface RunRow {
   readonly arguments_removed_at: Date | null;
   readonly answers_removed_at: Date | null;
   readonly content_removed_at: Date | null;
+  readonly key_lost: Date | null;
 }
 
 const COLUMNS =
   'id, workspace_id, agent_id, state, reason, input, result, actor, created_at, started_at, finished_at, ' +
-  'arguments_removed_at, answers_removed_at, content_removed_at';
+  'arguments_removed_at, answers_removed_at, content_removed_at, ' +
+  'CASE WHEN finished_at IS NULL THEN key_unavailable_since($1) END AS key_lost';
 const FIND: ReadStatement = {
   name: 'find_run',
   text: `SELECT ${COLUMNS} FROM runs WHERE tenant_id = $1 AND id = $2`,
@@ -109,7 +111,7 @@ function runOf(row: RunRow): Run {
     workspaceId: row.workspace_id,
     agentId: row.agent_id as AgentId,
     state: stateOf(row.state),
-    reason: row.reason ?? undefined,
+    reason: row.key_lost ? keyLost(row.key_lost) : (row.reason ?? undefined),
     start: row.input,
     result: row.result,
     actor: row.actor,
@@ -121,6 +123,12 @@ function runOf(row: RunRow): Run {
     contentRemovedAt: row.content_removed_at ?? undefined,
   };
 }
+
+/** Over whatever it waits for besides: nothing of it goes on before. */
+const keyLost = (since: Date): Reason => ({
+  message: `The tenant's key cannot be used on a host since ${since.toISOString()}. Nothing was lost; runs go on when it is back.`,
+  layer: 'keys',
+});
 
 function stateOf(text: string): RunState {
   const state = RUN_STATES.find((known) => known === text);

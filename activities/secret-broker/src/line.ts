@@ -14,7 +14,7 @@ export type { Lease } from './lease.js';
 
 export interface SecretBrokerDeps {
   readonly door: Pick<TenantDoor, 'tenant'>;
-  readonly keyRing: Pick<KeyRing, 'open'>;
+  readonly keyRing: Pick<KeyRing, 'open' | 'check'>;
   /** A fresh ULID, lower case. */
   readonly newUlid: () => string;
   /** Monotonic milliseconds; the default is the process clock. */
@@ -27,7 +27,7 @@ export interface SecretBroker {
   /**
    * The credential that admit has just confirmed, for one request. undefined: the tool uses none.
    * @throws BulkheadError INTERNAL for a ticket that the journal did not make, or that is settled; SECRET_UNAVAILABLE
-   * when the credential cannot be opened or was revoked meanwhile, KEY_DESTROYED
+   * when the credential cannot be opened or was revoked meanwhile, KEY_UNAVAILABLE when none of the tenant's can, KEY_DESTROYED
    */
   lease(admission: Admission): Promise<Lease | undefined>;
 }
@@ -75,6 +75,13 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
     return stored;
   };
 
+  /** A key that is damaged beside one that does is the credential's trouble: waiting brings nothing back. */
+  const onlyThisOne = async (tenantId: TenantId, error: unknown): Promise<never> => {
+    if (!(error instanceof BulkheadError) || error.code !== 'KEY_UNAVAILABLE') throw error;
+    await deps.keyRing.check(tenantId);
+    throw new BulkheadError('SECRET_UNAVAILABLE', { internal: error.message, cause: error });
+  };
+
   return {
     secretBroker: async (envelope, { toolId }) => {
       const { tenantId, runId } = envelope;
@@ -93,7 +100,9 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
       const known = cache.get(tenantId, [name, version, rules]);
       const stored = known?.fresh ? known.value : await read(tenantId, admission.secret);
       try {
-        const value = await openSecret(deps.keyRing, { tenantId, name, version }, stored);
+        const value = await openSecret(deps.keyRing, { tenantId, name, version }, stored).catch(
+          (error: unknown) => onlyThisOne(tenantId, error),
+        );
         return new Lease(value, stored.boundHosts);
       } catch (error) {
         // a row that is put right again must not stay what was remembered of it

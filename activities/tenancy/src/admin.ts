@@ -39,6 +39,8 @@ export interface Tenant {
   readonly status: string;
   /** open | killed | paused | read_only | frozen: the strongest stop of the whole tenant */
   readonly controlState: string;
+  /** Since when a host cannot use the tenant's key; null: all is well. */
+  readonly keyUnavailableSince: Date | null;
   readonly createdAt: Date;
 }
 
@@ -102,7 +104,7 @@ export async function getTenant(db: TenantDb): Promise<Tenant> {
     (tx) => tx.$queryRaw<
       Tenant[]
     >`SELECT id, name, namespace, status, shown_control_state(t) AS "controlState",
-      created_at AS "createdAt" FROM tenants t WHERE id = app_tenant()`,
+      key_unavailable_since(t.id) AS "keyUnavailableSince", created_at AS "createdAt" FROM tenants t WHERE id = app_tenant()`,
   );
   if (!row) throw new BulkheadError('NOT_FOUND');
   return row;

@@ -7,6 +7,7 @@ import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { createTenantCodec } from '@bulkhead/runtime/codec';
 import type { HostConfig } from '@bulkhead/runtime/config';
 import { createKeyRing } from '@bulkhead/runtime/keys';
+import type { KeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 import { createSecretBroker } from '@bulkhead/secret-broker/line';
@@ -27,12 +28,14 @@ export interface HostParts {
   readonly door: TenantDoor;
   readonly pulse: Pick<Pulse, 'isAlive'>;
   readonly hostId: HostId;
+  /** The tenant's key cannot be used; neither throws nor waits. */
+  readonly onKeyLost: (tenantId: TenantId) => void;
 }
 
 /** Everything that one host needs to carry effects, put together in one place. */
 export function composeHost(
   config: HostConfig,
-  { door, pulse, hostId }: HostParts,
+  { door, pulse, hostId, onKeyLost }: HostParts,
 ): {
   readonly line: Line;
   readonly activities: GovernedActivities;
@@ -40,12 +43,17 @@ export function composeHost(
   readonly inFlight: InFlight;
   /** Lists what an MCP server offers to a tenant. */
   readonly listMcp: McpLister;
+  readonly keyRing: Pick<KeyRing, 'check'>;
   readonly codecOf: (tenantId: TenantId) => PayloadCodec;
   close(): Promise<void>;
 } {
   const stop = new AbortController();
   const ulid = (): string => newUlid(Date.now());
-  const keyRing = createKeyRing({ masterKeyPath: config.keys.master, loadTenantKey: tenantKeys(door) });
+  const keyRing = createKeyRing({
+    masterKeyPath: config.keys.master,
+    loadTenantKey: tenantKeys(door),
+    onUnavailable: onKeyLost,
+  });
   const broker = createSecretBroker({ door, keyRing, newUlid: ulid });
   const { adapters, listMcp, close } = createAdapters({
     mcp: {
@@ -76,6 +84,7 @@ export function composeHost(
     activities: bindActivities(line, hostId),
     inFlight,
     listMcp,
+    keyRing,
     codecOf: (tenantId) => createTenantCodec(tenantId, keyRing),
     async close() {
       stop.abort();

@@ -19,6 +19,7 @@ import {
 } from '@bulkhead/runtime/worker';
 import { composeHost } from './compose-host.js';
 import { createFleet } from './host/fleet.js';
+import { createKeyWatch } from './host/key-watch.js';
 import { createImportWatch } from './host/import-watch.js';
 import { createPulse } from './host/pulse.js';
 import { createRemovalWatch } from './host/removal-watch.js';
@@ -65,7 +66,13 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     step: idleAfter(pulse.beatOnce),
   });
 
-  const line = composeHost(config, { door, pulse, hostId });
+  const line = composeHost(config, {
+    door,
+    pulse,
+    hostId,
+    onKeyLost: (tenantId) => fleet.restart(tenantId),
+  });
+  const keys = createKeyWatch({ door, keyRing: line.keyRing, hostId, log });
   const refused = createWakeup();
   const refusals = createRefusalJournal({
     door,
@@ -106,6 +113,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
     log,
     supervise: (tenantId) =>
       superviseTenantWorker(tenantId, {
+        keys,
         tokens,
         log,
         connect: (token) => {

@@ -9,6 +9,8 @@ const BACKOFF_MS_MAX = 30_000;
 const HEALTHY_MS_MIN = 60_000;
 
 export interface SupervisedWorkerDeps {
+  /** Asked before each start; while it rejects, nothing is started. */
+  readonly ready?: () => Promise<void>;
   /** The token to connect with now; it is replaced while the Worker runs. */
   readonly token: () => Promise<string>;
   readonly connect: (token: string) => Promise<NativeConnection>;
@@ -20,6 +22,8 @@ export interface SupervisedWorkerDeps {
 export interface SupervisedWorker {
   /** The token may have been replaced: use the new one at once, before the old one ends. */
   renewToken(): Promise<void>;
+  /** Drains the Worker that serves now, if any; it starts anew when it is ready again. */
+  restart(): void;
   /** Drains and ends. */
   stop(): Promise<void>;
 }
@@ -28,10 +32,12 @@ export function superviseWorker(deps: SupervisedWorkerDeps): SupervisedWorker {
   const { log } = deps;
   const stop = new AbortController();
   let connection: NativeConnection | undefined;
+  let drain = (): void => undefined;
   let token = '';
 
   /** Serves until told to stop; rejects when the Worker breaks. */
   const serve = async (): Promise<void> => {
+    await deps.ready?.();
     token = await deps.token();
     connection = await deps.connect(token);
     try {
@@ -40,6 +46,7 @@ export function superviseWorker(deps: SupervisedWorkerDeps): SupervisedWorker {
         if (worker.getState() === 'RUNNING') worker.shutdown();
       };
       stop.signal.addEventListener('abort', shutdown, { once: true });
+      drain = shutdown;
       try {
         const running = worker.run();
         log.info('serving');
@@ -48,6 +55,7 @@ export function superviseWorker(deps: SupervisedWorkerDeps): SupervisedWorker {
         await running;
       } finally {
         stop.signal.removeEventListener('abort', shutdown);
+        drain = () => undefined;
       }
     } finally {
       const closing = connection;
@@ -81,6 +89,7 @@ export function superviseWorker(deps: SupervisedWorkerDeps): SupervisedWorker {
       token = next;
       log.debug('token renewed');
     },
+    restart: () => drain(),
     async stop() {
       stop.abort();
       await supervised;

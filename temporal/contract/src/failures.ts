@@ -44,6 +44,7 @@ export const FAILURE_CODES = [
   'TEMPORAL_UNPROTECTED',
   'JOURNAL_LAGGING',
   'SECRET_UNAVAILABLE',
+  'KEY_UNAVAILABLE',
   'KEY_DESTROYED',
   'WORKER_MISCONFIGURED',
   'INTERNAL',
@@ -189,6 +190,13 @@ export const FAILURES = {
   IDENTITY_UNAVAILABLE: { owner: 'upstream', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   JOURNAL_LAGGING: { owner: 'capacity', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
   SECRET_UNAVAILABLE: { owner: 'platform', retry: true, publicCode: 'UNAVAILABLE', publicMessage: NOT_NOW },
+  KEY_UNAVAILABLE: {
+    owner: 'config',
+    retry: true,
+    publicCode: 'UNAVAILABLE',
+    publicMessage:
+      "The tenant's key cannot be used right now. Nothing was lost; work goes on when it is back.",
+  },
   KEY_DESTROYED: {
     owner: 'platform',
     retry: false,

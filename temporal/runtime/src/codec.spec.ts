@@ -74,7 +74,7 @@ describe('the codec of a tenant', () => {
     writeFileSync(masterKeyPath, randomBytes(32).toString('base64'), { mode: 0o600 });
     const other = createKeyRing({ masterKeyPath, loadTenantKey: async (id) => rows.get(id)?.at(-1) });
     await expect(createTenantCodec(ACME, other).decode([await sealOne('x')])).rejects.toMatchObject({
-      code: 'SECRET_UNAVAILABLE',
+      code: 'KEY_UNAVAILABLE',
     });
   });
 

@@ -5,7 +5,7 @@ import type { LoadedDataConverter, Payload, PayloadCodec } from '@temporalio/com
 import { BulkheadError, sealedPayloadOf } from '@bulkhead/contract';
 import type { Json, SealArguments, SealedPayload, TenantId } from '@bulkhead/contract';
 import { failureConverter } from './failure-converter.js';
-import { MasterKeyMismatch, PURPOSES } from './keys/index.js';
+import { PURPOSES } from './keys/index.js';
 import type { KeyRing } from './keys/index.js';
 
 export type { Payload } from '@temporalio/common';
@@ -117,8 +117,8 @@ async function open(
   const plain = await keyRing
     .openParts(tenantId, PURPOSES.payload, { keyId, body: data })
     .catch((error: unknown) => {
-      // unknown key, changed text, another tenant's: whoever holds the tenant's key did not seal it
-      if (error instanceof MasterKeyMismatch) throw error;
+      // unknown key, changed text, another tenant's: whoever holds the tenant's key did not seal it. That this process
+      // cannot use the key (KEY_UNAVAILABLE) is no verdict
       if (error instanceof BulkheadError && error.code === 'SECRET_UNAVAILABLE')
         throw refused(tenantId, 'does not open', error);
       throw error;

@@ -19,6 +19,12 @@ export class TenantModel {
       'open, killed, paused, read_only or frozen: the strongest stop of the whole tenant. controlStates has all, also those of agents and tools.',
   })
   controlState!: string;
+  @Field(() => GraphQLISODateTime, {
+    nullable: true,
+    description:
+      'Since when a host cannot use the key that encrypts for the tenant: it takes no work of the tenant until the key is back. null: all is well.',
+  })
+  keyUnavailableSince?: Date | null;
   @Field(() => GraphQLISODateTime)
   createdAt!: Date;
 }

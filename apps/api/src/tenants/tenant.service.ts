@@ -34,5 +34,5 @@ export class TenantService {
   }
 }
 
-const ALL = `SELECT id, name, namespace, status, shown_control_state(t) AS "controlState", created_at AS "createdAt"
+const ALL = `SELECT id, name, namespace, status, shown_control_state(t) AS "controlState", key_unavailable_since(id) AS "keyUnavailableSince", created_at AS "createdAt"
   FROM tenants t ORDER BY id LIMIT 1000`;

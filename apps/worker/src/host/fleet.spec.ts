@@ -20,6 +20,7 @@ function stage() {
           if (broken.has(id)) throw new Error('no token');
           events.push(`renew ${id}`);
         },
+        restart: () => void events.push(`restart ${id}`),
         stop: async () => void events.push(`stop ${id}`),
       };
     },
@@ -55,7 +56,7 @@ describe('the fleet', () => {
       log: pino({ level: 'silent' }),
       supervise: () => {
         started += 1;
-        return { renewToken: async () => undefined, stop: () => drained.promise };
+        return { renewToken: async () => undefined, restart: () => undefined, stop: () => drained.promise };
       },
     });
     await fleet.adjustOnce();
@@ -80,6 +81,15 @@ describe('the fleet', () => {
     await fleet.adjustOnce();
     expect(events).toContain('renew globex');
     expect(events).toContain('start initech');
+  });
+
+  it('drains one tenant’s Worker whose key is gone, and no other', async () => {
+    const { roster, events, fleet } = stage();
+    roster.add(GLOBEX);
+    await fleet.adjustOnce();
+    fleet.restart(ACME);
+    fleet.restart(tenantId('initech'));
+    expect(events.filter((event) => event.startsWith('restart'))).toEqual(['restart acme']);
   });
 
   it('stops every tenant’s Worker at the end', async () => {

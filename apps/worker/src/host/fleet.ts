@@ -14,6 +14,8 @@ export interface Fleet {
   /** Starts Workers for new tenants, stops those of tenants that left, renews tokens. Call it each second. */
   adjustOnce(): Promise<void>;
   serving(): readonly TenantId[];
+  /** Something that the tenant's Worker needs is gone: it drains, and starts again when it has all. */
+  restart(tenantId: TenantId): void;
   stop(): Promise<void>;
 }
 
@@ -52,6 +54,7 @@ export function createFleet({ tokens, supervise, log }: FleetDeps): Fleet {
       }
     },
     serving: () => [...workers.keys()],
+    restart: (tenantId) => workers.get(tenantId)?.restart(),
     async stop() {
       await Promise.all([...[...workers.values()].map((worker) => worker.stop()), ...leaving.values()]);
       workers.clear();

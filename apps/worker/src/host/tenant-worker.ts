@@ -2,9 +2,11 @@ import type { Logger } from 'pino';
 import type { TenantId } from '@bulkhead/contract';
 import type { TokenSource } from '@bulkhead/runtime/tokens';
 import { superviseWorker } from '../supervised-worker.js';
+import type { KeyWatch } from './key-watch.js';
 import type { SupervisedWorker, SupervisedWorkerDeps } from '../supervised-worker.js';
 
 export interface TenantWorkerDeps extends Pick<SupervisedWorkerDeps, 'connect' | 'createWorker'> {
+  readonly keys: KeyWatch;
   readonly tokens: Pick<TokenSource, 'get'>;
   readonly log: Logger;
 }
@@ -12,9 +14,10 @@ export interface TenantWorkerDeps extends Pick<SupervisedWorkerDeps, 'connect' |
 /** One tenant's Worker, on the tenant's own token. */
 export function superviseTenantWorker(
   tenantId: TenantId,
-  { tokens, log, connect, createWorker }: TenantWorkerDeps,
+  { keys, tokens, log, connect, createWorker }: TenantWorkerDeps,
 ): SupervisedWorker {
   return superviseWorker({
+    ready: () => keys.ready(tenantId),
     token: () => tokens.get(tenantId, 'write'),
     connect,
     createWorker,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
@@ -31,14 +31,19 @@ describe('key ring', () => {
   let clockMs: number;
   let fault: Error | undefined;
   let ring: KeyRing;
+  let masterKey: string;
+  let told: TenantId[];
 
   beforeEach(() => {
+    masterKey = masterKeyFile();
+    told = [];
     rows = new Map();
     loads = 0;
     clockMs = 0;
     fault = undefined;
     ring = createKeyRing({
-      masterKeyPath: masterKeyFile(),
+      masterKeyPath: masterKey,
+      onUnavailable: (tenant) => told.push(tenant),
       nowMs: () => clockMs,
       loadTenantKey: async (tenant, keyId) => {
         loads += 1;
@@ -71,7 +76,7 @@ describe('key ring', () => {
   it("refuses a wrapped key that was copied from another tenant's row", async () => {
     rows.set(GLOBEX, rows.get(ACME)!);
     await expect(ring.seal(GLOBEX, 'effect-result', Buffer.from('x'))).rejects.toMatchObject({
-      code: 'SECRET_UNAVAILABLE',
+      code: 'KEY_UNAVAILABLE',
     });
   });
 
@@ -82,7 +87,41 @@ describe('key ring', () => {
     expect(loads).toBe(2);
     rows.delete(ACME);
     clockMs += 10_001;
+    await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE' });
+  });
+
+  it('a key that was taken away is told and is no verdict; what nobody has is one; it is back when it is back', async () => {
+    const sealed = await ring.seal(ACME, 'p', Buffer.from('x'));
+    const key = rows.get(ACME)!;
+    rows.set(ACME, ring.newTenantKey(ACME));
     await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject({ code: 'SECRET_UNAVAILABLE' });
+    expect(told).toEqual([]);
+    rows.delete(ACME);
+    const away = { code: 'KEY_UNAVAILABLE' };
+    await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject(away);
+    await expect(ring.check(ACME)).rejects.toMatchObject(away);
+    expect(told).toEqual([ACME, ACME]);
+    rows.set(ACME, key);
+    await ring.check(ACME);
+    expect((await ring.open(ACME, 'p', sealed)).toString()).toBe('x');
+  });
+
+  it('a master key that is taken away or replaced ends within ten seconds, and counts again when it is back', async () => {
+    const sealed = await ring.seal(ACME, 'p', Buffer.from('x'));
+    const text = readFileSync(masterKey, 'utf8');
+    for (const spoil of [
+      () => rmSync(masterKey),
+      () => writeFileSync(masterKey, 'other'),
+      () => chmodSync(masterKey, 0o644),
+    ]) {
+      spoil();
+      await expect(ring.check(ACME)).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE' });
+      clockMs += 10_001;
+      await expect(ring.open(ACME, 'p', sealed)).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE' });
+      writeFileSync(masterKey, text);
+      chmodSync(masterKey, 0o600);
+      expect((await ring.open(ACME, 'p', sealed)).toString()).toBe('x');
+    }
   });
 
   it('a destroyed key opens and seals nothing from the next read on, and its other keys are forgotten with it', async () => {

@@ -24,6 +24,8 @@ export interface KeyRingOptions {
   readonly loadTenantKey: (tenantId: TenantId, keyId?: string) => Promise<WrappedTenantKey | undefined>;
   /** Monotonic milliseconds; the default is the process clock. */
   readonly nowMs?: () => number;
+  /** Told whenever the key to seal with is found unavailable; must neither throw nor wait. */
+  readonly onUnavailable?: (tenantId: TenantId) => void;
 }
 
 /** A ciphertext beside the id of its key, for those who store the two apart. */
@@ -35,7 +37,9 @@ export interface SealedParts {
 
 /**
  * Seals and opens with the tenants' keys, which exist unwrapped in this process's memory only. Each method throws
- * BulkheadError KEY_DESTROYED when the tenant's keys were destroyed.
+ * BulkheadError KEY_DESTROYED when the tenant's keys were destroyed, and KEY_UNAVAILABLE while the tenant has no key, or the
+ * master key is missing or does not open it. That says nothing about what was to be opened, so nobody may refuse it for
+ * good; when the key is back, the next call finds it.
  */
 export interface KeyRing {
   /** Encrypts for one tenant and one purpose (`effect-result`, `approval-request`...); opening needs the same two. */
@@ -47,18 +51,10 @@ export interface KeyRing {
   openParts(tenantId: TenantId, purpose: string, parts: SealedParts): Promise<Bytes>;
   /** A fresh key for a tenant, wrapped for storing. */
   newTenantKey(tenantId: TenantId): { readonly keyId: string; readonly wrapped: Bytes };
+  /** Whether the tenant's key can be had now, whatever this process remembers. @throws as the others do. */
+  check(tenantId: TenantId): Promise<void>;
   /** Drops the tenant's unwrapped keys from memory; the next use reads the database. */
   forget(tenantId: TenantId): void;
-}
-
-/**
- * The tenant's key does not open with the master key that we have. That says nothing about what was to be opened, so nobody
- * may refuse it for good: the next process may have the right one.
- */
-export class MasterKeyMismatch extends BulkheadError {
-  constructor(internal: string, cause: unknown) {
-    super('SECRET_UNAVAILABLE', { internal, cause });
-  }
 }
 
 /** A key that was destroyed or retired elsewhere is noticed within this time. */
@@ -77,23 +73,57 @@ interface Unwrapped {
   readonly readAtMs: number;
 }
 
-/** Reads the master key once. @throws BulkheadError WORKER_MISCONFIGURED when the file is not what it must be. */
+/**
+ * Reads the master key now, and again whenever a tenant's key is read: one that is taken away or put back counts within
+ * seconds. @throws BulkheadError WORKER_MISCONFIGURED when the file is not what it must be at the start.
+ */
 export function createKeyRing(options: KeyRingOptions): KeyRing {
-  const master = readMasterKey(options.masterKeyPath);
+  readMasterKey(options.masterKeyPath);
   const nowMs = options.nowMs ?? (() => performance.now());
   const cache = new TenantCache<Unwrapped>({ max: CACHE_MAX, freshMs: CACHE_MS, nowMs });
   /** Counts `forget`, so that a read which began before one is not remembered after it. */
   let forgotten = 0;
 
-  const read = async (tenantId: TenantId, keyId?: string): Promise<Unwrapped> => {
-    const before = forgotten;
+  /** What needs the master key, as it is now. */
+  const withMaster = <T>(tenantId: TenantId, work: (master: Buffer) => T): T => {
+    try {
+      return work(readMasterKey(options.masterKeyPath));
+    } catch (cause) {
+      throw lost(`the master key of this process does not do for ${tenantId}`, cause);
+    }
+  };
+  const unwrap = (tenantId: TenantId, { keyId, wrapped }: WrappedTenantKey): KeyObject =>
+    withMaster(tenantId, (master) => keyOf(decrypt(master, ['tenant-key', tenantId, keyId], wrapped)));
+
+  const load = async (tenantId: TenantId, keyId?: string): Promise<WrappedTenantKey> => {
     const row = await options.loadTenantKey(tenantId, keyId);
-    if (!row) throw unavailable(`tenant ${tenantId} has no key ${keyId ?? '(active)'}`);
+    if (row) return row;
+    // an id that nobody has is somebody's invention, unless the tenant's keys are not there at all
+    if (keyId !== undefined && (await options.loadTenantKey(tenantId)))
+      throw unavailable(`tenant ${tenantId} has no key ${keyId}`);
+    throw lost(`tenant ${tenantId} has no key`);
+  };
+
+  const read = async (tenantId: TenantId, keyId?: string): Promise<Unwrapped> => {
+    try {
+      return await readNow(tenantId, keyId);
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      if (keyId === undefined) options.onUnavailable?.(tenantId);
+      // one key that cannot be used is not the tenant's work stopped: that is told when the key to seal with is gone, too
+      else await read(tenantId).catch(() => undefined);
+      throw error;
+    }
+  };
+
+  const readNow = async (tenantId: TenantId, keyId?: string): Promise<Unwrapped> => {
+    const before = forgotten;
+    const row = await load(tenantId, keyId);
     if (row.wrapped.length === 0) {
       cache.deleteTenant(tenantId);
       throw new BulkheadError('KEY_DESTROYED', { internal: `key ${row.keyId} of ${tenantId} is destroyed` });
     }
-    const key = unwrap(master, tenantId, row);
+    const key = unwrap(tenantId, row);
     const unwrapped = { keyId: row.keyId, key, readAtMs: nowMs() };
     if (before === forgotten) cache.set(tenantId, [keyId ?? null], unwrapped);
     return unwrapped;
@@ -143,7 +173,15 @@ export function createKeyRing(options: KeyRingOptions): KeyRing {
     },
     newTenantKey(tenantId) {
       const keyId = randomUUID();
-      return { keyId, wrapped: encrypt(master, ['tenant-key', tenantId, keyId], randomBytes(KEY_BYTES)) };
+      return {
+        keyId,
+        wrapped: withMaster(tenantId, (master) =>
+          encrypt(master, ['tenant-key', tenantId, keyId], randomBytes(KEY_BYTES)),
+        ),
+      };
+    },
+    async check(tenantId) {
+      await read(tenantId);
     },
     forget(tenantId) {
       forgotten += 1;
@@ -161,14 +199,9 @@ function parse(sealed: Uint8Array, tenantId: TenantId): SealedParts {
   };
 }
 
-function unwrap(master: Buffer, tenantId: TenantId, { keyId, wrapped }: WrappedTenantKey): KeyObject {
-  let bytes: Bytes;
-  try {
-    bytes = decrypt(master, ['tenant-key', tenantId, keyId], wrapped);
-  } catch (cause) {
-    throw new MasterKeyMismatch(`key ${keyId} of ${tenantId} does not open with this master key`, cause);
-  }
-  const key = createSecretKey(bytes); // prepared once, with a copy of its own
+/** Prepared once, with a copy of its own. */
+function keyOf(bytes: Bytes): KeyObject {
+  const key = createSecretKey(bytes);
   bytes.fill(0);
   return key;
 }
@@ -180,6 +213,11 @@ function guarded(work: () => Bytes, tenantId: TenantId): Bytes {
     throw unavailable(`a sealed value of ${tenantId} does not open`, cause);
   }
 }
+
+const lost = (internal: string, cause?: unknown): BulkheadError =>
+  new BulkheadError('KEY_UNAVAILABLE', { internal, cause });
+const isLost = (error: unknown): boolean =>
+  error instanceof BulkheadError && error.code === 'KEY_UNAVAILABLE';
 
 const unavailable = (internal: string, cause?: unknown): BulkheadError =>
   new BulkheadError('SECRET_UNAVAILABLE', { internal, cause });
