@@ -22,6 +22,7 @@ export type LineFunction =
   | 'settle'
   | 'decide'
   | 'remove_content'
+  | 'note_reads'
   | 'grant_secret'
   | 'accept_run'
   | 'request_run'

@@ -83,4 +83,73 @@ describe('what is kept of a run, over GraphQL', () => {
       extensions: { code: 'INVALID_STATE' },
     });
   });
+
+  describe('settings.audit.reads', () => {
+    const INPUT = 'query ($id: ID!) { run(id: $id) { input result } }';
+    /** What the tenant's auditor is shown of reads, newest first. */
+    const reads = async (): Promise<object[]> => {
+      const audit = await api.ask(admin, '{ audit(first: 100) { nodes { body } } }');
+      return field<{ nodes: { body: { change?: string } }[] }>(audit, 'audit')
+        .nodes.map(({ body }) => body)
+        .filter(({ change }) => change === 'content_read');
+    };
+
+    it('says nothing of who reads, unless told', async () => {
+      await publish({});
+      const id = await start('unrecorded');
+      await api.ask(admin, INPUT, { id });
+      await api.ask(admin, APPROVALS);
+      expect(await reads()).toEqual([]);
+    });
+
+    it('`recorded`: one record for each run of an answer, with who, what and by which version', async () => {
+      const viewer = await api.key(ACME, 'viewer');
+      const id = await start('recorded');
+      const sealed = await api.deps.payloads.sealArguments(ACME, [{ done: true }]);
+      await api.database.asOwner('UPDATE runs SET result = $2 WHERE id = $1', [
+        id,
+        JSON.stringify(sealed[0]),
+      ]);
+      const asked = await approval(id, '0002');
+      const { version } = await publish({ audit: { reads: 'recorded' } });
+      const run = await api.ask(viewer, INPUT, { id });
+      expect(field(run, 'run')).toEqual({ input: { ticketId: 'T-1' }, result: { done: true } });
+      const by = { change: 'content_read', profile: 'default', policyVersion: version };
+      const who = { ...by, actor: `key:${viewer.slice(4, 12)}` };
+      expect(await reads()).toEqual([{ ...who, what: ['input', 'result'] }]);
+      await api.ask(viewer, APPROVALS);
+      expect((await reads())[0]).toEqual({ ...who, what: ['arguments'], approvals: [asked] });
+      await api.ask(viewer, '{ approvals { nodes { id state } } runs { nodes { id state } } }');
+      expect(await reads()).toHaveLength(2);
+      await api.ask(viewer, '{ runs { nodes { id input } } }');
+      const [{ n }] = (await api.database.asOwner<{ n: number }>(
+        "SELECT count(*)::int AS n FROM runs WHERE tenant_id = 'acme' AND input <> 'null'",
+      )) as [{ n: number }];
+      expect(n).toBeGreaterThan(1);
+      expect(await reads()).toHaveLength(2 + n);
+    });
+
+    it('tells nothing that it could not record', async () => {
+      const id = await start('untold');
+      await api.database.asOwner('REVOKE EXECUTE ON FUNCTION note_reads(jsonb) FROM bulkhead_app');
+      const answers = [await api.ask(admin, INPUT, { id }), await api.ask(admin, APPROVALS)];
+      await api.database.asOwner('GRANT EXECUTE ON FUNCTION note_reads(jsonb) TO bulkhead_app');
+      expect(field(answers[0]!, 'run')).toEqual({ input: null, result: null });
+      expect(JSON.stringify(answers.map(({ data }) => data))).not.toContain('T-1');
+      for (const { errors } of answers) expect(errors?.[0]?.extensions?.['code']).toBe('INTERNAL');
+    });
+
+    it('records where it does not know what the document says', async () => {
+      const { version } = await publish({});
+      const id = await start('unknown');
+      await api.database.asOwner(
+        `UPDATE policies SET document = jsonb_set(document, '{settings}', '{"audit":{"reads":"later"}}')
+          WHERE tenant_id = 'acme' AND version = $1`,
+        [version],
+      );
+      const before = (await reads()).length;
+      await api.ask(admin, INPUT, { id });
+      expect(await reads()).toHaveLength(before + 1);
+    });
+  });
 });

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Envelope, Json, TenantId } from '@bulkhead/contract';
 import { listJournal } from '@bulkhead/journal/admin';
-import { createSealer, verifyTenant } from '@bulkhead/journal/control';
+import { verifyTenant } from '@bulkhead/journal/control';
 import { listApprovals, publishPolicy } from '@bulkhead/policy/admin';
 import { putTool } from '@bulkhead/tool-gateway/admin';
+import { sealAll } from '../support/kept.js';
 import { ALLOW_ALL, openLine } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 
@@ -20,6 +21,7 @@ beforeAll(async () => {
 afterAll(() => line.close());
 beforeEach(async () => {
   host = await line.newHost();
+  await sealAll(line);
   run = await line.newRun('acme');
 });
 
@@ -40,13 +42,7 @@ const intents = async (envelope: Envelope) =>
     .filter(({ kind }) => kind === 'intent')
     .map(({ body }) => body as { [name: string]: Json });
 const verified = async () => {
-  const sealer = createSealer({
-    control: line.control,
-    onError: (error) => {
-      throw error;
-    },
-  });
-  while ((await sealer.sealOnce()) > 0);
+  await sealAll(line);
   return verifyTenant(line.control, ACME);
 };
 
@@ -90,6 +86,7 @@ describe('settings.audit.arguments', () => {
       ['u2', { audit: { arguments: 'digest' } }, false],
     ] as const) {
       await publish(settings);
+      await sealAll(line);
       const one = await line.newRun('acme');
       expect(await host.call(one, 'desk.create', { id })).toMatchObject({ kind: 'ok' });
       expect((await effectsOf(one))[0]?.undo instanceof Buffer).toBe(kept);

@@ -23,7 +23,7 @@ describe('what a policy does not keep any longer', () => {
   it('goes after its days and not before, each kind for itself, with a record of what, when and by which version', async () => {
     const { version } = await world.publish({ argumentsDays: 3, answersDays: 10, runsDays: 20 });
     const [young, old, older, oldest] = [
-      await world.runWithCall(3 * DAY_S - 60),
+      await world.runWithCall(3 * DAY_S - 600),
       await world.runWithCall(3 * DAY_S + 60),
       await world.runWithCall(10 * DAY_S + 60),
       await world.runWithCall(20 * DAY_S + 60),
@@ -95,7 +95,7 @@ describe('what a policy does not keep any longer', () => {
   it('nothing of a run that goes on, whatever it is, nor of one whose parent goes on', async () => {
     await world.publish({ argumentsDays: 0, answersDays: 0, runsDays: 0 });
     const running = await world.runWithCall();
-    const parent = await line.newRun('acme');
+    const parent = await world.newRun();
     const child = { ...parent, runId: `${parent.runId}/0.1` as Envelope['runId'] };
     await line.db('acme').call('accept_run', {
       id: child.runId,
@@ -120,7 +120,7 @@ describe('what a policy does not keep any longer', () => {
 
   it('0 days are a minute: a call that was being admitted when its run ended is over by then', async () => {
     await world.publish({ argumentsDays: 0 });
-    const [now, then] = [await world.runWithCall(20), await world.runWithCall(70)];
+    const [now, then] = [await world.runWithCall(0), await world.runWithCall(70)];
     await world.removeAll();
     expect(await world.contentOf(now)).toBe('arguments answer');
     expect(await world.contentOf(then)).toBe('- answer');
@@ -155,7 +155,7 @@ describe('what a policy does not keep any longer', () => {
     const approval = { approvers: ['admin'], expiresInSeconds: 600 };
     const asking = [{ ...(ALLOW_ALL as object), approval } as Json];
     await world.publish({}, { rules: asking, audit: { arguments: 'digest' } });
-    const run = await line.newRun('acme');
+    const run = await world.newRun();
     const asked = await world.host.call(run, 'desk.send', { id: 'a1', text: 'secret plan' });
     const other = await world.host.call(run, 'desk.send', { id: 'a2' });
     expect([asked.kind, other.kind]).toEqual(['approval_required', 'approval_required']);
@@ -272,7 +272,7 @@ describe('a run whose answers are gone', () => {
 describe('the one that removes', () => {
   it('works in batches that each stand for themselves: killed between any two, it goes on where it was', async () => {
     await world.publish({ argumentsDays: 1 });
-    const run = await line.newRun('acme');
+    const run = await world.newRun();
     for (let n = 0; n < 7; n += 1) await world.host.call(run, 'desk.update', { id: `b${n}` });
     const other = await world.runWithCall(2 * DAY_S);
     await world.ended(run, 3 * DAY_S);
@@ -292,7 +292,7 @@ describe('the one that removes', () => {
     await world.publish({ argumentsDays: 1 });
     const runs: Envelope[] = [];
     for (let n = 0; n < 6; n += 1) runs.push(await world.runWithCall(2 * DAY_S, { id: `c${n}` }));
-    const live = await line.newRun('acme');
+    const live = await world.newRun();
     const [calls] = await Promise.all([
       Promise.all(Array.from({ length: 8 }, (_, n) => world.host.call(live, 'desk.update', { id: `l${n}` }))),
       ...Array.from({ length: 8 }, () => removeContent(line.db('acme'))),
@@ -305,7 +305,7 @@ describe('the one that removes', () => {
 
   it('a call goes through while a batch is held up in the middle', async () => {
     await world.publish({ argumentsDays: 1 });
-    const [run, live] = [await world.runWithCall(2 * DAY_S), await line.newRun('acme')];
+    const [run, live] = [await world.runWithCall(2 * DAY_S), await world.newRun()];
     let answered: string | undefined;
     await line.db('acme').run(async (tx) => {
       await tx.$queryRaw`SELECT remove_content('{"tenantId":"acme","calls":200,"runs":50}')`;

@@ -109,4 +109,28 @@ export const KEEPING_GUARDS: readonly Guard[] = [
     spec: 'integration:test/integration/retention-books.spec.ts',
     test: 'finds content that went without a record',
   },
+  {
+    name: 'a-read-has-a-record',
+    at: { file: 'apps/api/src/runs/run.service.ts' },
+    find: "    await this.reads.note(principal, { runId: run.id, what: 'input' });\n",
+    replace: '',
+    spec: 'integration:test/integration/api-kept.spec.ts',
+    test: 'one record for each run of an answer',
+  },
+  {
+    name: 'what-an-approval-shows-has-a-record',
+    at: { file: 'apps/api/src/approvals/approval.service.ts' },
+    find: '    if (shown !== undefined) await',
+    replace: '    if (shown === null) await',
+    spec: 'integration:test/integration/api-kept.spec.ts',
+    test: 'tells nothing that it could not record',
+  },
+  {
+    name: 'an-unknown-setting-records',
+    at: { sql: 'note_reads' },
+    find: "coalesce(x.document#>>'{settings,audit,reads}', 'unrecorded') <> 'unrecorded'",
+    replace: "x.document#>>'{settings,audit,reads}' = 'recorded'",
+    spec: 'integration:test/integration/api-kept.spec.ts',
+    test: 'records where it does not know',
+  },
 ];

@@ -2,6 +2,8 @@ import { placementOf } from '@bulkhead/contract';
 import type { Json, RunId } from '@bulkhead/contract';
 import type { TenantDb } from '@bulkhead/prisma/tenant';
 
+export { noteReads } from './reads.js';
+export type { ContentRead } from './reads.js';
 export { listAudit } from './audit.js';
 export type { AuditEntry } from './audit.js';
 

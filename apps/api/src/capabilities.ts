@@ -1,4 +1,4 @@
-import { listJournal, noteDecode } from '@bulkhead/journal/admin';
+import { listJournal, noteDecode, noteReads } from '@bulkhead/journal/admin';
 import { decideApproval, findApproval, listApprovals, standingApprovals } from '@bulkhead/policy/admin';
 import type { SealArguments } from '@bulkhead/contract';
 import type { KeyRing } from '@bulkhead/runtime/keys';
@@ -23,6 +23,6 @@ export function capabilities(
       rotate: (db, change, by) => rotateSecret(db, keyRing, change, by),
     },
     tools: { list: (db) => listTools(db) },
-    journal: { list: (db, runId) => listJournal(db, runId), noteDecode },
+    journal: { list: (db, runId) => listJournal(db, runId), noteDecode, noteReads },
   };
 }

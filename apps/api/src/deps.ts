@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Json, RunId, SealArguments, TenantId } from '@bulkhead/contract';
-import type { DecodeNote, JournalEntry } from '@bulkhead/journal/admin';
+import type { ContentRead, DecodeNote, JournalEntry } from '@bulkhead/journal/admin';
 import type { Approval, ApprovalPage, StandingApproval } from '@bulkhead/policy/admin';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import type { Prisma, TenantDb, TenantDoor } from '@bulkhead/prisma/tenant';
@@ -32,6 +32,7 @@ export interface ApiDeps {
   readonly journal: {
     list(db: TenantDb, runId: RunId): Promise<readonly JournalEntry[]>;
     noteDecode(db: TenantDb, decode: DecodeNote): Promise<void>;
+    noteReads(db: TenantDb, actor: string, reads: readonly ContentRead[]): Promise<void>;
   };
   readonly readTokens: ReadTokens;
   readonly settings: ApiSettings;

@@ -12,6 +12,7 @@ describe('settings of a policy', () => {
     if (parsed.kind === 'invalid') throw new Error(parsed.problems[0].message);
     expect(compilePolicy(parsed.document).settings).toEqual({
       arguments: 'kept',
+      reads: 'unrecorded',
       argumentsDays: undefined,
       answersDays: undefined,
       runsDays: undefined,
@@ -21,7 +22,7 @@ describe('settings of a policy', () => {
 
   it('each one that a document names is the one that holds', () => {
     const retention = { argumentsDays: 0, answersDays: 30, runsDays: 3_650 };
-    expect(readSettings({ settings: { retention } })).toEqual({ arguments: 'kept', ...retention });
+    expect(readSettings({ settings: { retention } })).toMatchObject({ arguments: 'kept', ...retention });
     expect(readSettings({ settings: { audit: { arguments: 'digest' } } })).toMatchObject({
       arguments: 'digest',
     });
@@ -31,6 +32,7 @@ describe('settings of a policy', () => {
   it.each([
     [{ audit: { arguments: 'none' } }, 'document.settings.audit.arguments', 'kept'],
     [{ audit: { answers: 'digest' } }, 'document.settings.audit.answers', 'nrecognized'],
+    [{ audit: { reads: true } }, 'document.settings.audit.reads', 'unrecorded or recorded'],
     [{ retain: {} }, 'document.settings.retain', 'nrecognized'],
     [{ retention: { answersDays: -1 } }, 'document.settings.retention.answersDays', 'from 0 to 3650'],
     [{ retention: { runsDays: 3_651 } }, 'document.settings.retention.runsDays', 'leave it out'],

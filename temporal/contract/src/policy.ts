@@ -33,7 +33,7 @@ export type {
 } from './policy-document.js';
 export { DOCUMENT_CHARS_MAX, parsePolicy } from './policy-parse.js';
 export type { ParsedPolicy, PolicyProblem } from './policy-parse.js';
-export { KEEPING, readSettings, SETTING_PATHS, settingsOf } from './policy-settings.js';
+export { KEEPING, READS, readSettings, SETTING_PATHS, settingsOf } from './policy-settings.js';
 export type { PolicySettings } from './policy-settings.js';
 export { NOTHING_YET, timeFacts } from './policy-facts.js';
 export type { CallFacts, PolicyFacts, RunFacts, TimeFacts } from './policy-facts.js';

@@ -1,13 +1,26 @@
 import { Inject } from '@nestjs/common';
-import { Args, Context, ID, Int, Mutation, Query, Resolver, Subscription } from '@nestjs/graphql';
+import {
+  Args,
+  Context,
+  ID,
+  Int,
+  Mutation,
+  Parent,
+  Query,
+  ResolveField,
+  Resolver,
+  Subscription,
+} from '@nestjs/graphql';
 import { z } from 'zod';
+import type { Json } from '@bulkhead/contract';
 import { Permission } from '../auth/permission.js';
 import { CurrentPrincipal } from '../auth/principal.js';
 import type { Principal, RequestContext } from '../auth/principal.js';
 import type { Approval as ApprovalView } from '@bulkhead/policy/admin';
+import { JsonScalar } from '../graphql/json.scalar.js';
 import { After, First } from '../graphql/page.js';
 import { SchemaPipe } from '../graphql/schema.pipe.js';
-import { ApprovalModel, ApprovalPageModel, ApprovalStateEnum } from './approval.model.js';
+import { ApprovalModel, ApprovalPageModel, ApprovalStateEnum, ConsequencesModel } from './approval.model.js';
 import type { ApprovalState } from './approval.model.js';
 import { ApprovalWatch } from './approval-watch.js';
 import { ApprovalService } from './approval.service.js';
@@ -72,5 +85,30 @@ export class ApprovalResolver {
     reason: string | null,
   ): Promise<ApprovalView> {
     return this.approvals.decide(principal, id, 'rejected', reason ?? undefined);
+  }
+
+  @ResolveField(() => JsonScalar, {
+    name: 'arguments',
+    nullable: true,
+    description: 'null: removed, see argumentsRemovedAt.',
+    complexity: 1,
+  })
+  shownArguments(
+    @CurrentPrincipal('approval:read') principal: Principal,
+    @Parent() approval: ApprovalView,
+  ): Promise<Json | undefined> {
+    return this.approvals.told(principal, approval, approval.arguments);
+  }
+
+  @ResolveField(() => ConsequencesModel, {
+    nullable: true,
+    description: 'null for one that was asked for before this was kept, or removed.',
+    complexity: 1,
+  })
+  consequences(
+    @CurrentPrincipal('approval:read') principal: Principal,
+    @Parent() approval: ApprovalView,
+  ): Promise<ConsequencesModel | undefined> {
+    return this.approvals.told(principal, approval, approval.consequences);
   }
 }

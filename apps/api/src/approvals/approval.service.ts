@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { BulkheadError, parseApprovalId } from '@bulkhead/contract';
+import { ContentReads } from '../audit/content-reads.js';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { Approval as ApprovalView, StandingApproval } from '@bulkhead/policy/admin';
@@ -7,7 +8,10 @@ import type { ApiDeps } from '../deps.js';
 
 @Injectable()
 export class ApprovalService {
-  constructor(@Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'approvals'>) {}
+  constructor(
+    @Inject(API_DEPS) private readonly deps: Pick<ApiDeps, 'door' | 'approvals'>,
+    @Inject(ContentReads) private readonly reads: Pick<ContentReads, 'note'>,
+  ) {}
 
   list(
     principal: Principal,
@@ -36,6 +40,16 @@ export class ApprovalService {
   find(principal: Principal, id: string): Promise<ApprovalView | undefined> {
     const db = this.deps.door.tenant(principal.tenantId);
     return this.deps.approvals.find(db, id, principal.where('approval:read'));
+  }
+
+  /** What the approval shows of the call, once that it is told stands in the journal where the policy wants it. */
+  async told<T>(
+    principal: Principal,
+    { id: approvalId, runId }: ApprovalView,
+    shown: T | undefined,
+  ): Promise<T | undefined> {
+    if (shown !== undefined) await this.reads.note(principal, { runId, what: 'arguments', approvalId });
+    return shown;
   }
 
   /** @throws BulkheadError NOT_FOUND, the same for foreign, unknown and malformed ids and other workspaces. */

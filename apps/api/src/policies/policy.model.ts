@@ -1,7 +1,7 @@
 import { Field, Float, GraphQLISODateTime, ID, Int, ObjectType, registerEnumType } from '@nestjs/graphql';
 import type { Json } from '@bulkhead/contract';
 import { JsonScalar } from '../graphql/json.scalar.js';
-import { KEEPING } from '@bulkhead/contract/policy';
+import { KEEPING, READS } from '@bulkhead/contract/policy';
 import { PolicyModeEnum } from './policy.input.js';
 
 const KeepingEnum = Object.fromEntries(KEEPING.map((name) => [name, name]));
@@ -10,10 +10,18 @@ registerEnumType(KeepingEnum, {
   description: 'kept: sealed, with the call. digest: only what proves it.',
 });
 
+const ReadsEnum = Object.fromEntries(READS.map((name) => [name, name]));
+registerEnumType(ReadsEnum, {
+  name: 'ContentReads',
+  description: 'recorded: the journal says who was told the content of a run, before they are.',
+});
+
 @ObjectType('PolicySettings', { description: 'What is kept, and for how long; docs/policy.md.' })
 export class PolicySettingsModel {
   @Field(() => KeepingEnum, { description: 'The arguments of calls.' })
   arguments!: string;
+  @Field(() => ReadsEnum, { description: 'Reads of what runs were given, gave back and asked approval for.' })
+  reads!: string;
   @Field(() => Int, {
     nullable: true,
     description:

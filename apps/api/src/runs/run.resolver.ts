@@ -85,12 +85,12 @@ export class RunResolver {
     complexity: 1,
   })
   input(@CurrentPrincipal('run:read') principal: Principal, @Parent() run: Run): Promise<Json> {
-    return this.runs.input(principal.tenantId, run);
+    return this.runs.input(principal, run);
   }
 
   @ResolveField(() => JsonScalar, { nullable: true, complexity: 1 })
   result(@CurrentPrincipal('run:read') principal: Principal, @Parent() run: Run): Promise<Json> {
-    return this.runs.result(principal.tenantId, run);
+    return this.runs.result(principal, run);
   }
 
   @ResolveField(() => [JournalEntryModel], {

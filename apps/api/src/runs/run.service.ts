@@ -4,6 +4,7 @@ import { BulkheadError, depthExceeds, parseRunId, placementOf } from '@bulkhead/
 import type { AgentStart, Json, RunId, RunState, TenantId } from '@bulkhead/contract';
 import { findRun, listRuns } from '@bulkhead/runs/admin';
 import type { Page, Run } from '@bulkhead/runs/admin';
+import { ContentReads } from '../audit/content-reads.js';
 import type { Principal } from '../auth/principal.js';
 import { API_DEPS } from '../deps.js';
 import type { JournalEntry as JournalEntryView } from '@bulkhead/journal/admin';
@@ -18,6 +19,7 @@ export class RunService {
   constructor(
     @Inject(API_DEPS)
     private readonly deps: Pick<ApiDeps, 'door' | 'acceptRun' | 'journal' | 'payloads' | 'settings'>,
+    @Inject(ContentReads) private readonly reads: Pick<ContentReads, 'note'>,
   ) {}
 
   /** Commits the run and answers with it; the control process starts it. */
@@ -48,16 +50,18 @@ export class RunService {
   }
 
   /** What the run was started with, opened; null once it is removed. */
-  async input(tenantId: TenantId, run: Run): Promise<Json> {
+  async input(principal: Principal, run: Run): Promise<Json> {
     if (run.start === null) return null;
-    const start = (await this.deps.payloads.open(tenantId, run.start)) as Pick<AgentStart, 'input'>;
+    await this.reads.note(principal, { runId: run.id, what: 'input' });
+    const start = (await this.deps.payloads.open(principal.tenantId, run.start)) as Pick<AgentStart, 'input'>;
     return start.input;
   }
 
   /** The result, opened; null while there is none. */
-  async result(tenantId: TenantId, run: Run): Promise<Json> {
+  async result(principal: Principal, run: Run): Promise<Json> {
     if (run.result === null) return null;
-    const result = await this.deps.payloads.open(tenantId, run.result);
+    await this.reads.note(principal, { runId: run.id, what: 'result' });
+    const result = await this.deps.payloads.open(principal.tenantId, run.result);
     return depthExceeds(result, RESULT_DEPTH_MAX)
       ? { note: 'The result is nested too deeply to be shown here.' }
       : result;
