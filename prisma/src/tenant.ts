@@ -24,6 +24,7 @@ export type LineFunction =
   | 'remove_content'
   | 'note_reads'
   | 'grant_secret'
+  | 'lease_for_import'
   | 'accept_run'
   | 'request_run'
   | 'request_lifecycle'

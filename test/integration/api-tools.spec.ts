@@ -140,6 +140,14 @@ describe('tools over GraphQL', () => {
     expect((await api.ask(admin, LIST)).data).toMatchObject({
       mcpImports: [{ system: 'notes', state: 'asked', changes: null }],
     });
+    const WITH = `mutation ($server: JSON!, $credential: JSON) { importMcpTools(system: "keyed", server: $server, credential: $credential, reason: "notes") { credential } }`;
+    const credential = { secret: 'notes-key', slot: { header: 'authorization', prefix: 'Bearer ' } };
+    const server = { url: 'https://notes.example/mcp' };
+    expect((await api.ask(admin, WITH, { server, credential })).data).toEqual({
+      importMcpTools: { credential },
+    });
+    const local = await api.ask(admin, WITH, { server: { stdio: 'memory' }, credential });
+    expect(local.errors?.[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'credential' });
     expect(await codeOf(admin, IMPORT, { server: { command: 'sh' } })).toBe('BAD_USER_INPUT');
     expect((await api.ask(await api.key(GLOBEX, 'admin'), LIST)).data).toEqual({ mcpImports: [] });
     for (const role of ['operator', 'viewer'] as const) {

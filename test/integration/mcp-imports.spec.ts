@@ -15,6 +15,7 @@ import {
 } from '@bulkhead/tool-gateway/admin';
 import type { McpImport } from '@bulkhead/tool-gateway/admin';
 import { carryOutImports, createAdapters } from '@bulkhead/tool-gateway/line';
+import type { ImportPorts } from '@bulkhead/tool-gateway/line';
 import { hostMcpServers } from '../../tools/src/processes.js';
 import { ALLOW_ALL, openLine } from '../support/line.js';
 import type { LineUnderTest } from '../support/line.js';
@@ -48,6 +49,11 @@ beforeEach(async () => {
 });
 
 const db = (tenant = 'acme') => line.db(tenant);
+/** None of these imports has a credential: asking for one fails the test. */
+const ports = (list: ImportPorts['list'] = host.listMcp): ImportPorts => ({
+  list,
+  lease: () => Promise.reject(new Error('nobody ordered a credential')),
+});
 const order = (system: string, server: Json, tenant = 'acme') =>
   orderImport(db(tenant), {
     id: buildImportId(tenantId(tenant), newUlid(Date.now())),
@@ -61,7 +67,7 @@ async function imported(
   tenant = 'acme',
 ): Promise<McpImport> {
   const { id } = await order(system, server, tenant);
-  await carryOutImports(db(tenant), host.listMcp);
+  await carryOutImports(db(tenant), ports());
   const found = (await listImports(db(tenant))).find((each) => each.id === id);
   if (!found) throw new Error('the order is gone');
   return found;
@@ -226,7 +232,7 @@ describe('attack: a list whose schemas take long to compile', () => {
     };
     count();
     const { id } = await order('turns', { url: 'https://turns.example/mcp' });
-    await carryOutImports(locks, slow(read)).finally(() => (isOver = true));
+    await carryOutImports(locks, ports(slow(read))).finally(() => (isOver = true));
     expect(await state(id)).toMatchObject({ state: 'done' });
     expect(new Set(readAt.values()).size).toBe(names.length);
   });
@@ -235,11 +241,7 @@ describe('attack: a list whose schemas take long to compile', () => {
     const made: unknown[] = [];
     for (const _ of names) {
       const { id } = await order('slow', { url: 'https://slow.example/mcp' });
-      await carryOutImports(
-        db(),
-        slow(() => undefined),
-        0,
-      );
+      await carryOutImports(db(), ports(slow(() => undefined)), 0);
       made.push((await state(id))?.changes?.map(({ change }) => change));
     }
     expect(made).toEqual([
@@ -255,7 +257,7 @@ describe('attack: a list whose schemas take long to compile', () => {
       await line.database.asOwner("UPDATE mcp_imports SET state = 'failed' WHERE id = $1", [id]);
       return slow(() => undefined)();
     };
-    await expect(carryOutImports(db(), late)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    await expect(carryOutImports(db(), ports(late))).rejects.toMatchObject({ code: 'INVALID_STATE' });
     expect((await listTools(db())).filter((tool) => tool.id.startsWith('late.'))).toEqual([]);
   });
 });
@@ -274,14 +276,14 @@ describe('an order', () => {
   it('is carried out by one host, once; a few may wait, and one that no host takes has failed', async () => {
     await order('once', { url: mcp.url });
     mcp.heard.length = 0;
-    await Promise.all([1, 2, 3].map(() => carryOutImports(db(), host.listMcp)));
+    await Promise.all([1, 2, 3].map(() => carryOutImports(db(), ports())));
     expect(mcp.heard.filter(({ method }) => method === 'tools/list')).toHaveLength(1);
     for (let i = 0; i < 5; i += 1) await order('waits', { url: mcp.url });
     await expect(order('waits', { url: mcp.url })).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await line.database.asOwner(
       "UPDATE mcp_imports SET asked_at = now() - interval '6 minutes' WHERE state = 'asked'",
     );
-    await carryOutImports(db(), host.listMcp);
+    await carryOutImports(db(), ports());
     const waited = (await listImports(db())).filter(({ system }) => system === 'waits');
     expect(waited.map(({ state }) => state)).toEqual(Array(5).fill('failed'));
   });
@@ -293,14 +295,14 @@ describe('an order', () => {
       [id],
     );
     const found = async () => (await listImports(db())).find((each) => each.id === id);
-    await carryOutImports(db(), host.listMcp);
+    await carryOutImports(db(), ports());
     expect(await found()).toMatchObject({ state: 'taken' });
     await line.database.asOwner(
       "UPDATE mcp_imports SET taken_at = now() - interval '61 seconds' WHERE id = $1",
       [id],
     );
     mcp.heard.length = 0;
-    await carryOutImports(db(), host.listMcp);
+    await carryOutImports(db(), ports());
     expect(await found()).toMatchObject({
       state: 'failed',
       endedAt: expect.any(Date) as Date,

@@ -1,5 +1,6 @@
 import type { Guard } from './guard.ts';
 import { API_GUARDS } from './guards-api.ts';
+import { IMPORT_GUARDS } from './guards-imports.ts';
 import { KEEPING_GUARDS } from './guards-keeping.ts';
 import { LINE_GUARDS } from './guards-line.ts';
 import { LIST_GUARDS } from './guards-lists.ts';
@@ -216,6 +217,7 @@ const ISOLATION: readonly Guard[] = [
 export const GUARDS: readonly Guard[] = [
   ...ISOLATION,
   ...API_GUARDS,
+  ...IMPORT_GUARDS,
   ...KEEPING_GUARDS,
   ...LINE_GUARDS,
   ...REPEAT_GUARDS,

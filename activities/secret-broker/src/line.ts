@@ -4,12 +4,15 @@ import { BulkheadError, buildGrantId, TenantCache } from '@bulkhead/contract';
 import type { Envelope, GrantAnswer, GrantRequest, TenantId } from '@bulkhead/contract';
 import { isAdmission } from '@bulkhead/journal/line';
 import type { Admission } from '@bulkhead/journal/line';
-import type { TenantClient, TenantDoor } from '@bulkhead/prisma/tenant';
+import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { openSecret } from './crypto.js';
-import type { SealedSecret } from './crypto.js';
 import { Lease } from './lease.js';
+import { storedSecret } from './stored-secret.js';
+import type { StoredSecret } from './stored-secret.js';
 
+export { createImportLeases } from './import-lease.js';
+export type { ImportLeases, LeaseRefusal } from './import-lease.js';
 export type { Lease } from './lease.js';
 
 export interface SecretBrokerDeps {
@@ -33,10 +36,6 @@ export interface SecretBroker {
 }
 
 type AdmittedSecret = NonNullable<Admission['secret']>;
-
-interface StoredSecret extends SealedSecret {
-  readonly boundHosts: readonly string[];
-}
 
 /** Written only where it is so: the answer stands in the history of every run. */
 const expensive = z.literal(true).optional();
@@ -111,20 +110,4 @@ export function createSecretBroker(deps: SecretBrokerDeps): SecretBroker {
       }
     },
   };
-}
-
-async function storedSecret(
-  tx: TenantClient,
-  tenantId: TenantId,
-  name: string,
-  version: number,
-): Promise<StoredSecret> {
-  const secret = await tx.secret.findUnique({ where: { tenantId_name: { tenantId, name } } });
-  const row = await tx.secretVersion.findUnique({
-    where: { tenantId_name_version: { tenantId, name, version } },
-  });
-  if (!secret || row?.state !== 'active') {
-    throw new BulkheadError('SECRET_UNAVAILABLE', { internal: `secret ${name} v${version} is not active` });
-  }
-  return { boundHosts: secret.boundHosts, wrappedKey: row.wrappedKey, ciphertext: row.ciphertext };
 }

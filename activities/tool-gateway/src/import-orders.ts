@@ -3,9 +3,13 @@ import type { ImportId, Json } from '@bulkhead/contract';
 import { McpToolSpec } from '@bulkhead/contract/schemas';
 import type { McpTool } from '@bulkhead/contract/schemas';
 import type { TenantClient, TenantDb } from '@bulkhead/prisma/tenant';
-import type { McpLister } from './adapters/mcp-list.js';
+import type { ImportLeases, LeaseRefusal } from '@bulkhead/secret-broker/line';
+import { CredentialRefused } from './adapters/mcp-list.js';
+import type { ListCredential, McpLister } from './adapters/mcp-list.js';
+import type { ListedTool } from './adapters/mcp-pin.js';
 import { CHECK_MS, importListed } from './import.js';
 import type { ImportChange } from './import.js';
+import { publicText } from './public-text.js';
 import { record } from './registry.js';
 import { badSpec } from './spec-check.js';
 
@@ -14,6 +18,8 @@ export interface McpImport {
   readonly id: string;
   readonly system: string;
   readonly server: Json;
+  /** Which secret and which header it was listed with; never a value. */
+  readonly credential: Json | undefined;
   /** asked: no host has taken it yet. taken. done. failed: nothing was changed. */
   readonly state: string;
   readonly actor: string;
@@ -22,6 +28,12 @@ export interface McpImport {
   readonly endedAt: Date | undefined;
   readonly message: string | undefined;
   readonly changes: readonly ImportChange[] | undefined;
+}
+
+/** What a host carries an import out with. */
+export interface ImportPorts {
+  readonly list: McpLister;
+  readonly lease: ImportLeases;
 }
 
 /** Orders of a tenant that may wait at once, and how long one waits for a host. */
@@ -40,6 +52,8 @@ export async function orderImport(
     readonly id: ImportId;
     readonly system: string;
     readonly server: Json;
+    /** Which secret, and the header that it goes into; for servers on the network. */
+    readonly credential?: Json | undefined;
     readonly actor: string;
     readonly reason: string;
   },
@@ -47,6 +61,7 @@ export async function orderImport(
   const { tenantId } = db;
   const { id, system, actor, reason } = order;
   const server = checkedServer(order.server);
+  const credential = checkedCredential(order.credential, server);
   if (system.includes('.') || !isToolId(`${system}.x`))
     throw badSpec('system', 'is the first part of the ids of tools: a-z, 0-9, - and _');
   const row = await db.run(async (tx) => {
@@ -54,8 +69,17 @@ export async function orderImport(
     if ((await tx.mcpImport.count({ where: waiting })) >= WAITING_MAX) {
       throw new BulkheadError('INVALID_STATE', { publicMessage: `${WAITING_MAX} imports wait already.` });
     }
-    const made = await tx.mcpImport.create({ data: { tenantId, id, system, server, actor, reason } });
-    await record(tx, tenantId, { change: 'mcp_import_ordered', import: id, system, by: actor, reason });
+    const made = await tx.mcpImport.create({
+      data: { tenantId, id, system, server, actor, reason, ...(credential ? { credential } : {}) },
+    });
+    await record(tx, tenantId, {
+      change: 'mcp_import_ordered',
+      import: id,
+      system,
+      by: actor,
+      reason,
+      ...(credential ? { secret: credential.secret } : {}),
+    });
     await tx.$executeRaw`SELECT pg_notify(${CHANNELS.control}, ${tenantId})`;
     return made;
   });
@@ -73,7 +97,7 @@ export async function listImports(db: TenantDb): Promise<readonly McpImport[]> {
  * @param checkMs how long the new schemas of one import may be compiled
  * @throws BulkheadError DATABASE_UNAVAILABLE; the order it stood at ends as failed a minute after it was taken
  */
-export async function carryOutImports(db: TenantDb, list: McpLister, checkMs = CHECK_MS): Promise<void> {
+export async function carryOutImports(db: TenantDb, ports: ImportPorts, checkMs = CHECK_MS): Promise<void> {
   if ((await db.read(WAITING, [db.tenantId])).length === 0) return;
   for (let order = await take(db); order; order = await take(db)) {
     const { id, system, actor, reason } = order;
@@ -84,22 +108,53 @@ export async function carryOutImports(db: TenantDb, list: McpLister, checkMs = C
       if (count === 0) throw new BulkheadError('INVALID_STATE', { internal: `import ${id} has ended` });
     };
     const server = checkedServer(order.server as Json);
-    const listed = await list(db.tenantId, server).catch(() => undefined); // whatever it says of itself, nobody has approved it
-    if (!listed) {
-      const message = 'The server could not be reached, or does not list its tools as it should.';
-      await db.run((tx) => end(tx, { state: 'failed', message }));
+    const credential = checkedCredential((order.credential as Json | null) ?? undefined, server);
+    const listed = await listFor(db, ports, id, server, credential);
+    if ('refused' in listed) {
+      await db.run((tx) => end(tx, { state: 'failed', message: publicText(listed.refused) }));
       continue;
     }
     const importing = {
       system,
       server,
+      credential,
       by: { actor, reason },
       checkMs,
       end: (tx: TenantClient, changes: object) => end(tx, { state: 'done', changes }),
     };
-    await importListed(db, importing, listed);
+    await importListed(db, importing, listed.tools);
   }
 }
+
+const UNLISTED = 'The server could not be reached, or does not list its tools as it should.';
+
+/** What the server lists, with its credential for exactly as long as that takes. */
+async function listFor(
+  { tenantId }: TenantDb,
+  { list, lease }: ImportPorts,
+  id: string,
+  server: McpTool['server'],
+  credential: McpTool['credential'],
+): Promise<{ readonly tools: readonly ListedTool[] } | LeaseRefusal> {
+  // whatever it says of itself, nobody has approved it; what it says when it fails may hold anything
+  const asked = (shown?: ListCredential) =>
+    list(tenantId, server, shown).then(
+      (tools) => ({ tools }),
+      (error: unknown) => ({ refused: error instanceof CredentialRefused ? error.message : UNLISTED }),
+    );
+  if (credential === undefined) return asked();
+  try {
+    return await lease(tenantId, id, (leased) => asked({ credential, lease: leased }));
+  } catch (error) {
+    if (!isCredentialFault(error)) throw error;
+    return { refused: 'The credential cannot be opened. Nothing was sent.' };
+  }
+}
+
+/** Also while the key is away: whoever ordered it is told, and orders it again. */
+const UNOPENED: readonly string[] = ['SECRET_UNAVAILABLE', 'KEY_UNAVAILABLE', 'KEY_DESTROYED'];
+const isCredentialFault = (error: unknown): boolean =>
+  error instanceof BulkheadError && UNOPENED.includes(error.code);
 
 /** Asked for each tenant every few seconds: where nothing waits, nothing is locked or written. */
 const WAITING = {
@@ -112,6 +167,7 @@ interface Taken {
   readonly id: string;
   readonly system: string;
   readonly server: unknown;
+  readonly credential: unknown;
   readonly actor: string;
   readonly reason: string;
 }
@@ -132,7 +188,7 @@ async function take(db: TenantDb): Promise<Taken | undefined> {
          SELECT id FROM mcp_imports WHERE tenant_id = ${db.tenantId}
             AND state = 'asked' AND asked_at > now() - make_interval(secs => ${WAIT_MS / 1000}::float8)
           ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-      RETURNING id, system, server, actor, reason`;
+      RETURNING id, system, server, credential, actor, reason`;
   });
   return rows[0];
 }
@@ -142,6 +198,19 @@ const UNFINISHED = 'A host took it and did not finish it.';
 function checkedServer(server: Json): McpTool['server'] {
   const parsed = McpToolSpec.shape.server.safeParse(server);
   if (!parsed.success) throw badSpec('server', 'give { "url": ... } or { "stdio": ... }');
+  return parsed.data;
+}
+
+/** @throws BulkheadError BAD_INPUT with the field */
+function checkedCredential(
+  given: Json | undefined,
+  server: McpTool['server'],
+): NonNullable<McpTool['credential']> | undefined {
+  if (given === undefined || given === null) return undefined;
+  if ('stdio' in server) throw badSpec('credential', 'a local server is shown none');
+  const parsed = McpToolSpec.shape.credential.safeParse(given);
+  if (!parsed.success || !parsed.data)
+    throw badSpec('credential', 'give { "secret": ..., "slot": { "header": ..., "prefix": ... } }');
   return parsed.data;
 }
 
@@ -157,6 +226,7 @@ function view({
   id,
   system,
   server,
+  credential,
   state,
   actor,
   reason,
@@ -164,8 +234,9 @@ function view({
   endedAt,
   message,
   changes,
-}: Omit<McpImport, 'server' | 'endedAt' | 'message' | 'changes'> & {
+}: Omit<McpImport, 'server' | 'credential' | 'endedAt' | 'message' | 'changes'> & {
   readonly server: unknown;
+  readonly credential: unknown;
   readonly endedAt: Date | null;
   readonly message: string | null;
   readonly changes: unknown;
@@ -175,6 +246,7 @@ function view({
     id,
     system,
     server: server as Json,
+    credential: (credential as Json | null) ?? undefined,
     state: expired ? 'failed' : state,
     actor,
     reason,

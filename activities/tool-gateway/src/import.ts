@@ -42,6 +42,8 @@ export const CHECK_MS = 10_000;
 export interface Importing {
   readonly system: string;
   readonly server: McpTool['server'];
+  /** What it was listed with, and what its tools are called with; undefined: none. */
+  readonly credential?: McpTool['credential'];
   readonly by: ChangedBy;
   /** Milliseconds for compiling what is new; what they do not suffice for is left to another import. */
   readonly checkMs: number;
@@ -57,12 +59,12 @@ export interface Importing {
  */
 export async function importListed(
   db: TenantDb,
-  { system, server, by, checkMs, end }: Importing,
+  { system, server, credential, by, checkMs, end }: Importing,
   listed: readonly ListedTool[],
 ): Promise<void> {
   const offers = offersOf(system, listed);
   // before the tenant's lock: no call of the tenant begins while it is held, and it is not held for long
-  const specs = await specsOf(db, server, offers, checkMs);
+  const specs = await specsOf(db, { server, credential }, offers, checkMs);
   await db.change(async (tx) => {
     const rows = await tx.tool.findMany({ take: TOOLS_MAX });
     let room = TOOLS_MAX - rows.length;
@@ -105,7 +107,7 @@ const TOO_LONG = 'The schemas of this list take too long to check; another impor
 /** What is new, checked: at least one, then as many as there is time for; every one in a turn of its own. */
 async function specsOf(
   db: TenantDb,
-  server: McpTool['server'],
+  from: Pick<Importing, 'server' | 'credential'>,
   offers: readonly NamedOffer[],
   checkMs: number,
 ): Promise<ReadonlyMap<ToolId, ToolSpec | string>> {
@@ -116,7 +118,7 @@ async function specsOf(
   for (const { name, toolId, offer, problem } of offers) {
     if (toolId === undefined || problem !== undefined || here.has(toolId)) continue;
     if (specs.size > 0 && performance.now() >= until) break;
-    specs.set(toolId, specOf(server, name, offer));
+    specs.set(toolId, specOf(from, name, offer));
     await nextTurn();
   }
   return specs;
@@ -171,7 +173,7 @@ function sameTool(stored: unknown, server: McpTool['server'], name: string | und
 
 /** As nobody has looked at it yet. A text says why it cannot be one. */
 function specOf(
-  server: McpTool['server'],
+  { server, credential }: Pick<Importing, 'server' | 'credential'>,
   name: string,
   { pin, description, inputSchema }: ToolOffer,
 ): ToolSpec | string {
@@ -185,6 +187,7 @@ function specOf(
       inputSchema: closed(inputSchema as object),
       effect: 'irreversible',
       idempotency: 'none',
+      ...(credential ? { credential } : {}),
     });
   } catch (error) {
     if (error instanceof Error && 'publicMessage' in error) return publicText(String(error.publicMessage));

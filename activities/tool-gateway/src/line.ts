@@ -24,6 +24,7 @@ export { createInFlight } from './in-flight.js';
 export type { CallInFlight, InFlight, StoppedCall } from './in-flight.js';
 export type { Matcher } from './match.js';
 export { carryOutImports } from './import-orders.js';
+export type { ImportPorts } from './import-orders.js';
 export type { McpLister } from './adapters/mcp-list.js';
 export type { McpPoolOptions, StdioServer } from './adapters/mcp-pool.js';
 

@@ -10,7 +10,7 @@ import { createKeyRing } from '@bulkhead/runtime/keys';
 import type { KeyRing } from '@bulkhead/runtime/keys';
 import { newUlid } from '@bulkhead/runtime/ulid';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
-import { createSecretBroker } from '@bulkhead/secret-broker/line';
+import { createImportLeases, createSecretBroker } from '@bulkhead/secret-broker/line';
 import {
   createAdapters,
   createInFlight,
@@ -19,7 +19,7 @@ import {
   createToolMatcher,
   createToolState,
 } from '@bulkhead/tool-gateway/line';
-import type { InFlight, McpLister } from '@bulkhead/tool-gateway/line';
+import type { ImportPorts, InFlight } from '@bulkhead/tool-gateway/line';
 import { bindActivities } from './host/activities.js';
 import type { Line } from './host/activities.js';
 import type { Pulse } from './host/pulse.js';
@@ -41,8 +41,8 @@ export function composeHost(
   readonly activities: GovernedActivities;
   /** The calls that this host has under way. */
   readonly inFlight: InFlight;
-  /** Lists what an MCP server offers to a tenant. */
-  readonly listMcp: McpLister;
+  /** Lists what an MCP server offers to a tenant, and the credentials of such lists. */
+  readonly imports: ImportPorts;
   readonly keyRing: Pick<KeyRing, 'check'>;
   readonly codecOf: (tenantId: TenantId) => PayloadCodec;
   close(): Promise<void>;
@@ -83,7 +83,7 @@ export function composeHost(
     line,
     activities: bindActivities(line, hostId),
     inFlight,
-    listMcp,
+    imports: { list: listMcp, lease: createImportLeases({ door, keyRing, hostId }) },
     keyRing,
     codecOf: (tenantId) => createTenantCodec(tenantId, keyRing),
     async close() {

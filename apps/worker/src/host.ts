@@ -138,7 +138,7 @@ async function start(config: HostConfig, log: Logger, fatal: (reason: string) =>
   const imports = createImportWatch({
     door,
     serving: fleet.serving,
-    list: line.listMcp,
+    ports: line.imports,
     onError: (tenantId, error) => log.error({ tenantId, error }, 'an import could not be carried out'),
   });
   const stopListening = await door.listen(CHANNELS.control, (tenant) => {

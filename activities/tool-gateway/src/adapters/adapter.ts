@@ -67,7 +67,7 @@ export const failed = (message: string): Ending => ({ kind: 'answered', outcome:
 export function credentialHeader({
   spec,
   lease,
-}: Pick<Invocation, 'spec' | 'lease'>): Record<string, string> {
+}: Pick<Invocation, 'lease'> & { readonly spec: Pick<ToolSpec, 'credential'> }): Record<string, string> {
   if (!spec.credential || !lease) return {};
   const { header, prefix } = spec.credential.slot;
   return { [header]: `${prefix}${lease.reveal()}` };
@@ -83,7 +83,9 @@ export function refusal({
   url,
   mayBegin,
   signal,
-}: Omit<Invocation, 'tenantId'>): Ending | undefined {
+}: Pick<Invocation, 'lease' | 'url' | 'mayBegin' | 'signal'> & {
+  readonly spec: Pick<ToolSpec, 'credential'>;
+}): Ending | undefined {
   const notSent = (refusal: NotSent, message: string): Ending => ({
     kind: 'not_sent',
     refusal,

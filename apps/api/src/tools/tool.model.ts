@@ -90,6 +90,11 @@ export class McpImportModel {
   system!: string;
   @Field(() => JsonScalar)
   server!: Json;
+  @Field(() => JsonScalar, {
+    nullable: true,
+    description: 'Which secret it was listed with, and in which header; never a value.',
+  })
+  credential?: Json | undefined;
   @Field(() => String, { description: 'asked, taken, done, or failed: nothing was changed.' })
   state!: string;
   @Field(() => String)

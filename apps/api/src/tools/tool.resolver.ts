@@ -76,9 +76,20 @@ export class ToolResolver {
       new SchemaPipe('server', SpecInput),
     )
     server: Json,
+    @Args(
+      'credential',
+      {
+        type: () => JsonScalar,
+        nullable: true,
+        description:
+          '{ secret, slot: { header, prefix } }, for a server that lists for known callers only: a name, never a value. Its tools are called with it, too.',
+      },
+      new SchemaPipe('credential', SpecInput.nullish()),
+    )
+    credential: Json | undefined,
     @Reason() reason: string,
   ): Promise<McpImport> {
-    return this.service.orderImport(principal, { system, server, reason });
+    return this.service.orderImport(principal, { system, server, credential, reason });
   }
 
   @Mutation(() => ToolModel, {

@@ -55,7 +55,12 @@ export class ToolService {
   /** @throws BulkheadError BAD_INPUT, INVALID_STATE */
   orderImport(
     { tenantId, actor }: Principal,
-    order: { readonly system: string; readonly server: Json; readonly reason: string },
+    order: {
+      readonly system: string;
+      readonly server: Json;
+      readonly credential: Json | undefined;
+      readonly reason: string;
+    },
   ): Promise<McpImport> {
     const id = buildImportId(tenantId, newUlid(Date.now()));
     return orderImport(this.deps.door.tenant(tenantId), { ...order, id, actor });

@@ -1,13 +1,13 @@
 import type { TenantId } from '@bulkhead/contract';
 import type { TenantDoor } from '@bulkhead/prisma/tenant';
 import { carryOutImports } from '@bulkhead/tool-gateway/line';
-import type { McpLister } from '@bulkhead/tool-gateway/line';
+import type { ImportPorts } from '@bulkhead/tool-gateway/line';
 
 export interface ImportWatchDeps {
   readonly door: Pick<TenantDoor, 'tenant'>;
   /** Tenants that this host serves. */
   readonly serving: () => readonly TenantId[];
-  readonly list: McpLister;
+  readonly ports: ImportPorts;
   readonly onError: (tenantId: TenantId, error: unknown) => void;
 }
 
@@ -19,10 +19,10 @@ export interface ImportWatch {
 }
 
 /** Takes over what MCP servers offer, for tenants that ordered it: only hosts reach servers. */
-export function createImportWatch({ door, serving, list, onError }: ImportWatchDeps): ImportWatch {
+export function createImportWatch({ door, serving, ports, onError }: ImportWatchDeps): ImportWatch {
   // one tenant that cannot be asked, or whose server takes its time, must not keep the others waiting for ever
   const look = (tenantId: TenantId): Promise<void> =>
-    carryOutImports(door.tenant(tenantId), list).catch((error: unknown) => onError(tenantId, error));
+    carryOutImports(door.tenant(tenantId), ports).catch((error: unknown) => onError(tenantId, error));
   return {
     async hint(tenant) {
       const tenantId = serving().find((id) => id === tenant);
