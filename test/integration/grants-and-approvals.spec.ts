@@ -6,7 +6,7 @@ import { requestRun } from '@bulkhead/runs/admin';
 import type { RunAction } from '@bulkhead/runs/admin';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { revokeSecrets, storeSecret } from '@bulkhead/secret-broker/admin';
-import { putTool, setToolEnabled } from '@bulkhead/tool-gateway/admin';
+import { findTool, putTool, setToolEnabled } from '@bulkhead/tool-gateway/admin';
 import { ALLOW_ALL, openLine, SECRET } from '../support/line.js';
 import type { Host, LineUnderTest } from '../support/line.js';
 
@@ -202,6 +202,15 @@ describe('approvals', () => {
       arguments: { id: 'T-1', text: 'this' },
       rule: 'ask',
       requestedBy: 'key:starter',
+      consequences: {
+        description: (await findTool(line.db('acme'), 'desk.update')).description,
+        effect: 'write',
+        idempotency: 'keyed',
+        credential: 'desk',
+        destination: `PATCH http://${line.tool.host}/things/T-1`,
+        adapter: 'http',
+        toolVersion: 1,
+      },
     });
     await decide(id);
     expect(await ask({ id: 'T-1', text: 'that' })).not.toBe(id);

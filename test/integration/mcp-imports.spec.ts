@@ -142,6 +142,7 @@ describe('an import', () => {
   );
 
   it('attack: a name that is listed twice, that is gone, and that is another tool’s, is not taken over', async () => {
+    await imported('notes');
     mcp.lie = 'twice';
     expect((await imported('twice')).changes).toContainEqual({
       name: 'take',

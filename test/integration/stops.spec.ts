@@ -239,6 +239,22 @@ describe('in force', () => {
     }
   });
 
+  it('a kill that ends runs, ordered again, also ends what was accepted since', async () => {
+    const terminated = async (runId: string) =>
+      (await line.database.asOwner("SELECT 1 FROM outbox WHERE kind = 'terminate' AND run_id = $1", [runId]))
+        .length;
+    const id = await stop('killed', 'tenant', '', { end: true });
+    const newer = await line.newRun('acme');
+    expect([await terminated(run.runId), await terminated(newer.runId)]).toEqual([1, 0]);
+    expect(await stop('killed', 'tenant', '', { end: true })).toBe(id);
+    expect([await terminated(run.runId), await terminated(newer.runId)]).toEqual([1, 1]);
+    const stopped = await line.database.asOwner<{ body: { runsEnded: number } }>(
+      "SELECT body FROM journal_records WHERE body->>'stop' = $1 ORDER BY id",
+      [id],
+    );
+    expect(stopped.map(({ body }) => body.runsEnded)).toEqual([expect.any(Number), 1]);
+  });
+
   it('a freeze of the tenant holds its policy: only deny and ask rules are added, in every profile, until it is lifted', async () => {
     const db = line.db('acme');
     const publish = (document: Json, profile = 'default') =>

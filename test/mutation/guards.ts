@@ -5,6 +5,7 @@ import { KEEPING_GUARDS } from './guards-keeping.ts';
 import { LINE_GUARDS } from './guards-line.ts';
 import { LIST_GUARDS } from './guards-lists.ts';
 import { REPEAT_GUARDS } from './guards-repeats.ts';
+import { RULE_GUARDS } from './guards-rules.ts';
 import { SCHEMA_GUARDS } from './guards-schemas.ts';
 import { SECRET_GUARDS } from './guards-secrets.ts';
 import { TENANT_GUARDS } from './guards-tenants.ts';
@@ -222,6 +223,7 @@ export const GUARDS: readonly Guard[] = [
   ...LINE_GUARDS,
   ...REPEAT_GUARDS,
   ...SECRET_GUARDS,
+  ...RULE_GUARDS,
   ...SCHEMA_GUARDS,
   ...TENANT_GUARDS,
   ...TOOL_GUARDS,

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { schemaProblem } from '@bulkhead/contract/schemas';
-import { compileSchema } from './spec-check.js';
+import { checkedSpec, compileSchema } from './spec-check.js';
 
 /** An answer is at most this large, and a host that says nothing for 5 s is fenced with all its tenants. */
 const LARGEST = 262_144;
@@ -58,4 +58,36 @@ it('what does not compile is told to whoever declares it, and to no log: a schem
   };
   expect(() => compileSchema(deep)).toThrow('The schema is not valid');
   for (const spy of log) expect(spy).not.toHaveBeenCalled();
+});
+
+describe('the header that a credential goes into', () => {
+  const withHeader = (header: string) =>
+    checkedSpec({
+      adapter: 'http',
+      method: 'DELETE',
+      url: 'https://desk.example/things',
+      description: 'x',
+      inputSchema: { type: 'object', additionalProperties: false },
+      effect: 'write',
+      idempotency: 'none',
+      credential: { secret: 'desk', slot: { header } },
+    });
+
+  it.each(['authorization', 'x-api-key', 'cookie', 'private-token'])('may be %s', (header) => {
+    expect(withHeader(header)).toMatchObject({ credential: { slot: { header, prefix: '' } } });
+  });
+
+  it.each([
+    'expect',
+    'host',
+    'content-length',
+    'transfer-encoding',
+    'upgrade',
+    'idempotency-key',
+    'mcp-session-id',
+  ])('attack: is %s, which decides when, where or as what the request arrives', (header) => {
+    expect(() => withHeader(header)).toThrow(
+      expect.objectContaining({ code: 'BAD_INPUT', field: 'credential.slot.header' }),
+    );
+  });
 });

@@ -35,9 +35,23 @@ export const EnvelopeSchema = z.strictObject({
   issuedAt: z.int().positive(),
 }) satisfies z.ZodType<Envelope>;
 
+/**
+ * What HTTP, MCP and we ourselves say with a header. Some decide where a request ends or when it leaves: Node writes one
+ * with `expect` as soon as it is connected, before anybody was asked whether it may still go.
+ */
+const OWN_HEADERS: ReadonlySet<string> = new Set(
+  `accept connection content-encoding content-length content-type date expect forwarded host idempotency-key keep-alive
+  last-event-id mcp-protocol-version mcp-session-id proxy-connection te trailer transfer-encoding upgrade user-agent via`.split(
+    /\s+/,
+  ),
+);
+
 /** Where a credential goes: one header of the tool's own host, e.g. `authorization` with prefix `Bearer `. */
 const CredentialSlot = z.strictObject({
-  header: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
+  header: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,63}$/)
+    .refine((name) => !OWN_HEADERS.has(name), 'is a header of the request itself'),
   prefix: z.string().max(32).default(''),
 });
 

@@ -2,7 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { Readable } from 'node:stream';
 import type { Egress } from './egress.js';
-import { targetOf, whenConnected } from './http-transport.js';
+import { boundHints, targetOf, whenConnected } from './http-transport.js';
 
 /** Less than the platform's `fetch`: a URL, and a body that is text. */
 export type GuardedFetch = (input: string | URL, init?: RequestInit) => Promise<Response>;
@@ -31,7 +31,10 @@ export function createGuardedFetch(egress: Egress, mayWrite: () => boolean): Gua
         ...(init.signal ? { signal: init.signal } : {}),
       };
       const outgoing = url.protocol === 'https:' ? https.request(url, options) : http.request(url, options);
+      boundHints(outgoing);
       outgoing.on('error', reject);
+      // an answer that changes the protocol closes without an error and without an answer; after one this says nothing
+      outgoing.on('close', () => reject(new Error('the server closed without an answer')));
       outgoing.on('response', (incoming) => {
         // as in the transport: nothing of a request leaves after its answer
         incoming.on('end', () => outgoing.writableFinished || outgoing.destroy());

@@ -88,7 +88,15 @@ function exchange(request: HttpRequest, agents: Agents, egress: Egress): Promise
       if (sent) return end({ kind: 'unknown', why: signal.aborted ? 'aborted' : (error.code ?? error.name) });
       end({ kind: 'not_sent', why: reasonOf(error, signal) });
     });
+    let responded = false;
+    boundHints(outgoing);
+    // an answer that changes the protocol closes without an error and without an answer
+    outgoing.on('close', () => {
+      if (responded) return;
+      end(sent ? { kind: 'unknown', why: 'closed' } : { kind: 'not_sent', why: 'connect' });
+    });
     const receive = async (incoming: http.IncomingMessage): Promise<void> => {
+      responded = true;
       const answer = await readAnswer(incoming, request.answerBytesMax);
       // an answer that is not read to its end must not leave its socket in the pool; and one that came before we had said
       // everything ends the call: what is left of the request must not leave once the call is settled
@@ -128,6 +136,18 @@ function open(request: HttpRequest, agents: Agents, egress: Egress): http.Client
     maxHeaderSize: 32_768,
   };
   return secure ? https.request(url, options) : http.request(url, options);
+}
+
+/** Answers that only announce one (`103 Early Hints`) at most; a server that sends nothing else would never be done. */
+const HINTS_MAX = 16;
+
+/** Breaks a request off whose server announces its answer again and again. */
+export function boundHints(outgoing: http.ClientRequest): void {
+  let hints = 0;
+  outgoing.on('information', () => {
+    hints += 1;
+    if (hints > HINTS_MAX) outgoing.destroy(new Error('the server announces more answers than it may'));
+  });
 }
 
 /** Plain sockets speak after `connect`, encrypted ones after `secureConnect`; a reused one is ready as it is. */

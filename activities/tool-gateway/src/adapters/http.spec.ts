@@ -199,6 +199,33 @@ describe('how a request can end', () => {
     expect(bytes).toBe(0);
   });
 
+  it.each([
+    [
+      'changes the protocol',
+      'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
+      {},
+    ],
+    ['announces an answer for ever', 'HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n'.repeat(1_000), {}],
+    ['names two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}', {}],
+    ['says nothing of HTTP', '{}', {}],
+    [
+      'has a status that is none',
+      'HTTP/1.1 000 X\r\ncontent-length: 2\r\n\r\n{}',
+      { outcome: 'tool_failed' },
+    ],
+  ])('attack: a server that %s is done with at once', async (_attack, said, expected) => {
+    const port = await listen(
+      createTcpServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.once('data', () => socket.write(said));
+      }),
+    );
+    const began = performance.now();
+    const ending = await adapter(call(port));
+    expect(ending).toMatchObject('outcome' in expected ? expected : { kind: 'unknown' });
+    expect(performance.now() - began).toBeLessThan(4_000);
+  });
+
   it('a call that may not begin does not even connect', async () => {
     let connections = 0;
     const port = await listen(createTcpServer(() => (connections += 1)));

@@ -73,6 +73,7 @@ export function classifyHttp(answer: Exchange, idempotency: HttpTool['idempotenc
       return failed(`The tool answered HTTP ${status} in an encoding that is not read.`);
     return failed(`The tool answered HTTP ${status}, and the answer is too large or broke off.`);
   }
+  if (status < 200) return failed(`The tool answered HTTP ${status}, which is no answer.`);
   if (status >= 300 && status < 400)
     return failed(`The tool answered with a redirect (HTTP ${status}), which is not followed.`);
   if (status >= 400) return failed(`The tool answered HTTP ${status}: ${answer.text}`);

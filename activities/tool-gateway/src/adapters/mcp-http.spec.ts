@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, Server } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
@@ -167,6 +168,24 @@ describe('MCP over streamable HTTP', () => {
       refusal: 'unreachable',
     });
     expect(offered).toBe(true);
+  });
+
+  it('attack: a server that changes the protocol, or announces its answer for ever, is done with at once', async () => {
+    for (const said of [
+      'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
+      'HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n'.repeat(1_000),
+    ]) {
+      const liar = createTcpServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.once('data', () => socket.write(said));
+      });
+      await new Promise<void>((resolve) => liar.listen(0, '127.0.0.1', resolve));
+      const place = new URL(`http://127.0.0.1:${(liar.address() as AddressInfo).port}/mcp`);
+      const began = performance.now();
+      expect(await call('add', { a: 1, b: 1 }, { url: place })).toMatchObject({ kind: 'not_sent' });
+      expect(performance.now() - began).toBeLessThan(5_000);
+      liar.close();
+    }
   });
 
   it('attack: the server asks for more than the declared slot, and no header of ours tells it anything', () => {
