@@ -75,8 +75,8 @@ async function losesAdmit(of: Envelope): Promise<void> {
       const db = line.door.tenant(id);
       return {
         ...db,
-        async call(name, argument) {
-          const answer = await db.call(name, argument);
+        async call(name, argument, sealed) {
+          const answer = await db.call(name, argument, sealed);
           if (name === 'settle') settled.resolve();
           if (name !== 'admit') return answer;
           throw new BulkheadError('DATABASE_UNAVAILABLE', { internal: 'reset after the commit' });
