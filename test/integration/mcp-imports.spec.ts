@@ -157,6 +157,12 @@ describe('an import', () => {
     const { changes } = await imported('desk');
     expect(changes?.find(({ name }) => name === 'take')).toMatchObject({ change: 'left_out' });
     expect((await findTool(db(), 'desk.take')).spec).toEqual(before.spec);
+    // of the same server, under a name that stands for another tool of it
+    const { spec } = await findTool(db(), 'notes.take');
+    await putTool(db(), 'mix.take', { ...(spec as object), tool: 'desk.read' });
+    const mixed = await imported('mix');
+    expect(mixed.changes?.find(({ name }) => name === 'take')).toMatchObject({ change: 'left_out' });
+    expect(await findTool(db(), 'mix.take')).toMatchObject({ enabled: true, spec: { tool: 'desk.read' } });
   });
 
   it.each(LIES.filter((lie) => /list|login|redirects$|protocol/.test(lie)))(
