@@ -104,7 +104,7 @@ describe('what is kept of a run, over GraphQL', () => {
 
     it('`recorded`: one record for each run of an answer, with who, what and by which version', async () => {
       const viewer = await api.key(ACME, 'viewer');
-      const id = await start('recorded');
+      const [id] = [await start('recorded'), await start('recorded-too')];
       const sealed = await api.deps.payloads.sealArguments(ACME, [{ done: true }]);
       await api.database.asOwner('UPDATE runs SET result = $2 WHERE id = $1', [
         id,
@@ -131,6 +131,7 @@ describe('what is kept of a run, over GraphQL', () => {
 
     it('tells nothing that it could not record', async () => {
       const id = await start('untold');
+      await approval(id, '0003');
       await api.database.asOwner('REVOKE EXECUTE ON FUNCTION note_reads(jsonb) FROM bulkhead_app');
       const answers = [await api.ask(admin, INPUT, { id }), await api.ask(admin, APPROVALS)];
       await api.database.asOwner('GRANT EXECUTE ON FUNCTION note_reads(jsonb) TO bulkhead_app');
