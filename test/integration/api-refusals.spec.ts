@@ -82,26 +82,61 @@ describe('a key whose documents are refused again and again', () => {
     expect(await ask(key, GOOD)).toBe('');
   });
 
+  it('is the same key however its header is written', async () => {
+    const key = await api.key(ACME, 'viewer');
+    const written = ['Bearer  KEY', 'bearer KEY', 'BEARER   KEY', 'bEARER KEY', 'Bearer KEY', 'beareR KEY'];
+    for (const text of written.slice(0, LIMIT))
+      expect(
+        await send(key, JSON.stringify({ query: UNKNOWN_FIELD }), {
+          authorization: text.replace('KEY', key),
+        }),
+      ).toBe('BAD_USER_INPUT');
+    for (const text of written)
+      expect(
+        await send(key, JSON.stringify({ query: GOOD }), { authorization: text.replace('KEY', key) }),
+      ).toBe('TOO_MANY_REQUESTS');
+  });
+
+  it('has no more of its documents read when it sends many at once', async () => {
+    const key = await api.key(ACME, 'viewer');
+    const told = await Promise.all(Array.from({ length: 60 }, () => ask(key, UNKNOWN_FIELD)));
+    const of = (code: string): number => told.filter((told) => told === code).length;
+    expect([of('BAD_USER_INPUT'), of('TOO_MANY_REQUESTS')]).toEqual([LIMIT, 60 - LIMIT]);
+  });
+
+  const open = async (key: string): Promise<WebSocket> => {
+    const socket = new WebSocket(api.url.replace('http', 'ws') + '/graphql', 'graphql-transport-ws');
+    await once(socket, 'open');
+    const payload = { authorization: `Bearer ${key}` };
+    socket.send(JSON.stringify({ type: 'connection_init', payload }));
+    return socket;
+  };
+  const closed = async (socket: WebSocket): Promise<string> => {
+    const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
+    return `${code} ${String(reason)}`;
+  };
+  const subscribe = (socket: WebSocket, id: string, query: string): void =>
+    socket.send(JSON.stringify({ type: 'subscribe', id, payload: { query } }));
+
   it('is no longer listened to over a websocket, and opens none while it waits', async () => {
     const key = await api.key(ACME, 'viewer');
-    const open = async (): Promise<WebSocket> => {
-      const socket = new WebSocket(api.url.replace('http', 'ws') + '/graphql', 'graphql-transport-ws');
-      await once(socket, 'open');
-      const payload = { authorization: `Bearer ${key}` };
-      socket.send(JSON.stringify({ type: 'connection_init', payload }));
-      return socket;
-    };
-    const closed = async (socket: WebSocket): Promise<string> => {
-      const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
-      return `${code} ${String(reason)}`;
-    };
-    const first = await open();
+    const first = await open(key);
     await once(first, 'message');
     const ended = closed(first);
-    for (let i = 0; i < LIMIT; i += 1)
-      first.send(JSON.stringify({ type: 'subscribe', id: `s${i}`, payload: { query: UNKNOWN_FIELD } }));
+    for (let i = 0; i < LIMIT; i += 1) subscribe(first, `s${i}`, UNKNOWN_FIELD);
     expect(await ended).toBe('4429 TOO_MANY_REQUESTS');
-    expect(await closed(await open())).toBe('4429 TOO_MANY_REQUESTS');
+    expect(await closed(await open(key))).toBe('4429 TOO_MANY_REQUESTS');
     expect(await ask(key, GOOD)).toBe('TOO_MANY_REQUESTS');
+  });
+
+  it('is not listened to over its other websockets either, whatever it asks there', async () => {
+    const key = await api.key(ACME, 'viewer');
+    const other = await open(key);
+    await once(other, 'message');
+    for (let i = 0; i < LIMIT; i += 1) await ask(key, UNKNOWN_FIELD);
+    const ended = closed(other);
+    const served = once(other, 'message').then(() => 'served');
+    subscribe(other, 's', 'subscription { controlStates { scope } }');
+    expect(await Promise.race([ended, served])).toBe('4429 TOO_MANY_REQUESTS');
   });
 });

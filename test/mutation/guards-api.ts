@@ -28,4 +28,28 @@ export const API_GUARDS: readonly Guard[] = [
     spec: REFUSALS,
     test: 'is no longer listened to over a websocket',
   },
+  {
+    name: 'refusals-counted-among-many-at-once',
+    at: { file: 'apps/api/src/graphql/http-door.ts' },
+    find: '  refusals.expectLeft(credentials.authorization);\n',
+    replace: '',
+    spec: REFUSALS,
+    test: 'has no more of its documents read when it sends many at once',
+  },
+  {
+    name: 'refusals-of-every-websocket',
+    at: { file: 'apps/api/src/graphql/socket-door.ts' },
+    find: '        door.refusals.expectLeft(credentials.authorization);\n',
+    replace: '',
+    spec: REFUSALS,
+    test: 'is not listened to over its other websockets either, whatever it asks there',
+  },
+  {
+    name: 'refusals-of-a-key-however-written',
+    at: { file: 'apps/api/src/graphql/refusal-limit.ts' },
+    find: 'const proof = proofOf(authorization);',
+    replace: 'const proof = proofOf(authorization) && authorization;',
+    spec: REFUSALS,
+    test: 'is the same key however its header is written',
+  },
 ];

@@ -1,6 +1,7 @@
 import { BulkheadError } from '@bulkhead/contract';
 import type { ControlDb } from '@bulkhead/prisma/control';
 import { parseApiKey } from '@bulkhead/tenancy/admin';
+import { proofOf } from './credentials.js';
 import type { Identify } from './issuers.js';
 import { findKeyCaller } from './key-caller.js';
 import { findOperatorByKey } from './operator-caller.js';
@@ -17,8 +18,6 @@ import type { Permission } from './roles.js';
  */
 export type Authenticate = (credentials: Credentials) => Promise<Caller>;
 
-const BEARER = /^bearer +(\S+)$/i;
-
 export function createAuthenticator(control: Pick<ControlDb, 'query'>, identify: Identify): Authenticate {
   const find = async (proof: string, tenant: string | undefined): Promise<Caller | undefined> => {
     const key = parseApiKey(proof);
@@ -27,7 +26,7 @@ export function createAuthenticator(control: Pick<ControlDb, 'query'>, identify:
     return identity && findPersonCaller(control, identity, tenant);
   };
   return async ({ authorization, tenant }) => {
-    const caller = await find(BEARER.exec(authorization ?? '')?.[1] ?? '', tenant);
+    const caller = await find(proofOf(authorization) ?? '', tenant);
     if (!caller) throw new BulkheadError('UNAUTHENTICATED');
     // a key belongs to one tenant: who names another means another, and must not work in this one by mistake
     if (caller.kind === 'member' && tenant !== undefined && tenant !== caller.tenantId) throw notTheirs();

@@ -13,4 +13,10 @@ export const credentialsOfConnection = (parameters: Readonly<Record<string, unkn
   tenant: one(parameters['x-bulkhead-tenant']),
 });
 
+const BEARER = /^bearer +(\S+)$/i;
+
+/** The key or token alone, however the header around it is written; undefined when there is none. */
+export const proofOf = (authorization: string | undefined): string | undefined =>
+  BEARER.exec(authorization ?? '')?.[1];
+
 const one = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);

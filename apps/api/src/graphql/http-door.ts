@@ -51,10 +51,12 @@ async function execute(
   server: FastifyInstance,
   http: FastifyRequest,
   body: string,
-  { authenticate, settings }: GraphqlDoor,
+  { authenticate, settings, refusals }: GraphqlDoor,
 ): ReturnType<FastifyInstance['graphql']> {
   const credentials = credentialsOf(http.headers);
   const caller = await authenticate(credentials);
+  // again: of many that came at once the first may have used up what was left
+  refusals.expectLeft(credentials.authorization);
   const request = parse(body);
   if (settings.documents && !settings.documents.has(request.query))
     throw new BulkheadError('DOCUMENT_NOT_LISTED', { field: 'query' });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { proofOf } from '../auth/credentials.js';
 import type { Credentials } from '../auth/principal.js';
 import { CallerRate } from './caller-rate.js';
 import type { PublicError } from './errors.js';
@@ -27,16 +28,25 @@ export class RefusalLimit {
 
   /** @throws BulkheadError TOO_MANY_REQUESTS with the limit and when the next one is taken */
   expectLeft(authorization: Authorization): void {
-    if (authorization !== undefined) this.rate.expectLeft(digest(authorization));
+    const whose = whoseIs(authorization);
+    if (whose !== undefined) this.rate.expectLeft(whose);
   }
 
   /** Counts a refusal. Requests without a proof of who sends them are nobody's, and go no further anyway. */
   note(authorization: Authorization, errors: readonly PublicError[]): void {
-    if (authorization === undefined) return;
-    if (errors.some(({ extensions }) => COUNTED.has(extensions.code))) this.rate.spend(digest(authorization));
+    const whose = whoseIs(authorization);
+    if (whose === undefined) return;
+    if (errors.some(({ extensions }) => COUNTED.has(extensions.code))) this.rate.spend(whose);
   }
 }
 
-/** Proofs themselves are not kept. */
-const digest = (authorization: string): string =>
-  createHash('sha256').update(authorization).digest('base64url');
+/** By the proof alone, or the same key written otherwise would be another one. Proofs themselves are not kept. */
+function whoseIs(authorization: Authorization): string | undefined {
+  const proof = proofOf(authorization);
+  if (proof === undefined) return undefined;
+  // of a token the signature is what can be written otherwise: base64 has several texts for the same bytes
+  const [header, claims, signature] = proof.split('.');
+  const parts =
+    signature === undefined ? [proof] : [header, claims, Buffer.from(signature, 'base64url').toString('hex')];
+  return createHash('sha256').update(parts.join('.')).digest('base64url');
+}

@@ -128,6 +128,7 @@ function protocolOf(door: SocketDoor): Protocol {
       let release = (): void => undefined;
       try {
         const { caller, credentials } = session.owner();
+        door.refusals.expectLeft(credentials.authorization);
         release = open.take(caller);
         const args = prepareSubscription(door.schema(), payload, credentials, door.settings);
         releases.set(args, release);
