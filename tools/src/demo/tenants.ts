@@ -92,7 +92,7 @@ export function demoTools(at: DemoEndpoints): Record<string, Json> {
     url: `${at.helpdesk}/tickets/{ticketId}`,
     credential: bearer('helpdesk'),
   } as const;
-  const ticketId = text(64, 'Id of the ticket, e.g. T-1001');
+  const ticketId = text(64, 'Id of the ticket, e.g. T-42');
   return {
     'helpdesk.ticket.read': {
       ...helpdesk,
