@@ -70,7 +70,10 @@ export async function prepare(
   });
 }
 
-/** 100,000 records of an earlier life: sealed, so that the sealer goes on from their head. */
+/**
+ * An earlier life: 100,000 records, sealed, so that the sealer goes on from their head, and the runs and effects that they tell
+ * of. PostgreSQL knows the tables as they are then; plans made on empty ones are those of no installation.
+ */
 export async function fillJournal(ownerUrl: string, tenant: TenantId): Promise<void> {
   const owner = new pg.Client({ connectionString: ownerUrl });
   await owner.connect();
@@ -78,6 +81,20 @@ export async function fillJournal(ownerUrl: string, tenant: TenantId): Promise<v
     `WITH head AS (UPDATE journal_heads SET seq = $2 WHERE tenant_id = $1)
      INSERT INTO journal_records (tenant_id, kind, run_id, key, body, seq, prev_hash, hash)
      SELECT $1, 'close', $1 || '.run.earlier-' || i / 10, md5(i::text), '{"outcome":"ok"}', i, sha256('p'), sha256(i::text::bytea)
+       FROM generate_series(1, $2::bigint) AS i`,
+    [tenant, JOURNAL_ROWS],
+  );
+  await owner.query(
+    `INSERT INTO runs (tenant_id, id, workspace_id, agent_id, workflow_type, idempotency_key, input_digest, input, envelope, actor, state, finished_at)
+     SELECT $1, $1 || '.run.earlier-' || i, 'main', 'chain', 'longChain', 'earlier-' || i, sha256('i'), '{}', 'e', 'key:bench', 'completed', now()
+       FROM generate_series(0, $2::bigint / 10) AS i`,
+    [tenant, JOURNAL_ROWS],
+  );
+  await owner.query(
+    `INSERT INTO effects (tenant_id, key, run_id, workflow_id, temporal_run_id, tool_id, tool_version, effect_class, idempotency, state, outcome,
+       holder_host, holder_token, policy_version, rule, target, "window", charged, request, result, deadline_at, closed_at)
+     SELECT $1, md5(i::text), $1 || '.run.earlier-' || i / 10, $1 || '.run.earlier-' || i / 10, 't', 'helpdesk.ticket.update', 1, 'write', 'keyed',
+            'closed', 'ok', 'h', 't', 1, 'allow', 'x', 'd', 1, '\\x00', '\\x00', now(), now()
        FROM generate_series(1, $2::bigint) AS i`,
     [tenant, JOURNAL_ROWS],
   );
