@@ -21,10 +21,14 @@ export function databaseFault(error: unknown): unknown {
     ) {
       return unavailable(error);
     }
-    at = Reflect.get(at, 'cause');
+    at = Reflect.get(at, 'cause') ?? adapterErrorOf(at);
   }
   return error;
 }
+
+/** Where Prisma keeps what the driver said of an error that has no code of Prisma's own. */
+const adapterErrorOf = (error: object): unknown =>
+  Reflect.get(Object(Reflect.get(error, 'meta')) as object, 'driverAdapterError');
 
 function unavailable(cause: unknown): BulkheadError {
   return new BulkheadError('DATABASE_UNAVAILABLE', { internal: 'PostgreSQL does not answer', cause });

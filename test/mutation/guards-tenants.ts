@@ -181,6 +181,14 @@ export const TENANT_GUARDS: readonly Guard[] = [
     test: 'started with a memo',
   },
   {
+    name: 'a-lost-connection-is-no-bug',
+    at: { file: 'prisma/src/errors.ts' },
+    find: ' ?? adapterErrorOf(at)',
+    replace: '; void adapterErrorOf',
+    spec: 'unit:prisma/src/errors.spec.ts',
+    test: 'wherever the error says so',
+  },
+  {
     name: 'no-work-without-the-key',
     at: { file: 'apps/worker/src/supervised-worker.ts' },
     find: 'await deps.ready?.();',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Json, RunId, TenantId } from '@bulkhead/contract';
-import { decideApproval, publishPolicy } from '@bulkhead/policy/admin';
+import { publishPolicy } from '@bulkhead/policy/admin';
 import { requestRun } from '@bulkhead/runs/admin';
 import { sealArgumentsWith } from '@bulkhead/runtime/codec';
 import { makeDemoTenant } from '../support/demo-tenant.js';
@@ -8,10 +8,13 @@ import { openFaultDriver } from '../support/fault-driver.js';
 import type { FaultDriver } from '../support/fault-driver.js';
 import { openHostWorld } from '../support/host-world.js';
 import type { HostWorld } from '../support/host-world.js';
+import { openKillableServers } from '../support/killable-servers.js';
+import type { KillableServers } from '../support/killable-servers.js';
+import { createApiKey } from '@bulkhead/tenancy/admin';
 import { zeroOf } from './proof.js';
 import type { Proof, ProofSize } from './proof.js';
 
-const KILLS: Record<ProofSize, number> = { tiny: 1, ci: 3, full: 90 };
+const KILLS: Record<ProofSize, number> = { tiny: 1, ci: 6, full: 36 };
 const ASKING_RUNS = 3;
 const IN_FLIGHT_MS_MAX = 400;
 /** Short, so that its timer runs out around a kill; long enough for a busy machine to have asked by then. */
@@ -36,11 +39,13 @@ interface Round {
 }
 
 /**
- * Approvals, a timer and a signal are in flight while the host, the control process or every connection of the database
- * is killed. No approval is lost and none counts twice, what nobody approves expires, what is told is heard.
+ * Approvals, a timer and a signal are in flight while the API, the control process, the host, PostgreSQL or the Temporal
+ * server is killed (SIGKILL), or every connection of the database. Two people decide on each approval at once, over the
+ * API. No approval is lost and none counts twice, what nobody approves expires and is denied, what is told is heard.
  */
 export const run: Proof = async ({ size, progress }) => {
-  const world = await openHostWorld({ delayMs: 0 });
+  const servers = await openKillableServers(progress);
+  const world = await openHostWorld({ delayMs: 0, servers });
   const faults: string[] = [];
   const rounds: Round[] = [];
   try {
@@ -48,15 +53,22 @@ export const run: Proof = async ({ size, progress }) => {
     const first = world.control;
     let isFirst = true;
     const startControl = () => (isFirst ? ((isFirst = false), Promise.resolve(first)) : world.startControl());
-    const driver = await openFaultDriver({ host: world.startHost, control: startControl }, progress);
+    const starts = { host: () => world.startHost(), control: startControl, api: world.startApi };
+    const driver = await openFaultDriver(starts, progress);
+    const people = await peopleOf(world, tenants.asks);
+    const stage = { world, servers, driver, tenants, people };
+    const over = new AbortController();
+    const reviving = keepRunning(driver, over.signal, progress);
     try {
       for (let kill = 0; kill < KILLS[size]; kill += 1) {
         const fault = FAULTS[kill % FAULTS.length]!;
-        rounds.push(await oneRound(world, driver, tenants, fault));
+        rounds.push(await oneRound(stage, fault));
         progress(`kill ${kill + 1}, ${fault}`);
       }
       for (const round of rounds) faults.push(...(await verdict(world, tenants, round)));
     } finally {
+      over.abort();
+      await reviving;
       await driver.stop();
     }
   } finally {
@@ -65,8 +77,36 @@ export const run: Proof = async ({ size, progress }) => {
   return zeroOf('approvals, timers and signals lost or doubled', rounds.length * (ASKING_RUNS + 2), faults);
 };
 
-const FAULTS = ['host', 'control', 'connections'] as const;
-type Driver = FaultDriver<'host' | 'control'>;
+const FAULTS = ['api', 'postgres', 'host', 'temporal', 'control', 'connections'] as const;
+type Fault = (typeof FAULTS)[number];
+
+/** A process may end by itself (a host that was fenced while its database was away): somebody starts it again. */
+async function keepRunning(
+  driver: Stage['driver'],
+  stop: AbortSignal,
+  say: (line: string) => void,
+): Promise<void> {
+  while (!stop.aborted) {
+    await driver.revive().catch((error: unknown) => say(`not started yet: ${String(error)}`));
+    await sleep(500, undefined, { signal: stop }).catch(() => undefined); // rejects only when stopped
+  }
+}
+
+interface Stage {
+  readonly world: HostWorld;
+  readonly servers: KillableServers;
+  readonly driver: FaultDriver<'host' | 'control' | 'api'>;
+  readonly tenants: Tenants;
+  /** API keys of two who may approve. */
+  readonly people: readonly string[];
+}
+
+const peopleOf = (world: HostWorld, tenant: TenantId): Promise<string[]> =>
+  Promise.all(
+    ['one', 'two'].map(
+      async (name) => (await createApiKey(world.door.tenant(tenant), { name, role: 'admin' })).key,
+    ),
+  );
 
 async function tenantsOf(world: HostWorld): Promise<Tenants> {
   const like = (like: 'acme' | 'globex'): Promise<TenantId> =>
@@ -83,12 +123,8 @@ async function tenantsOf(world: HostWorld): Promise<Tenants> {
   return tenants;
 }
 
-async function oneRound(
-  world: HostWorld,
-  driver: Driver,
-  tenants: Tenants,
-  fault: (typeof FAULTS)[number],
-): Promise<Round> {
+async function oneRound(stage: Stage, fault: Fault): Promise<Round> {
+  const { world, driver, tenants, people } = stage;
   const chain = (tenant: TenantId, segments: number): Promise<RunId> =>
     world.accept(tenant, 'long-chain', { ticketId: 'T-1001', segments });
   const told = await chain(tenants.talks, 500);
@@ -99,22 +135,29 @@ async function oneRound(
   for (const id of waiting) await until(world, APPROVALS, id, 1);
 
   const soon = (): Promise<void> => sleep(driver.random.below(IN_FLIGHT_MS_MAX));
-  const decisions = asked.flatMap((id) =>
-    ['key:boss0000', 'key:boss0001'].map((by) => decide(world, tenants.asks, id, by, soon)),
-  );
+  const decisions = asked.flatMap((id) => people.map((key) => decide(stage, id, key, soon)));
   const signal = soon().then(() => tell(world, tenants.talks, told));
   await soon();
-  await carryOut(world, driver, fault);
+  await carryOut(stage, fault);
   const heard = await Promise.all(decisions);
   await signal;
   return { asked, expiring, told, decided: heard.filter(Boolean).length };
 }
 
-async function carryOut(world: HostWorld, driver: Driver, fault: (typeof FAULTS)[number]): Promise<void> {
-  if (fault !== 'connections') return driver.replace(fault);
-  await world.database.asOwner(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename LIKE 'bulkhead%'",
-  );
+async function carryOut({ world, servers, driver }: Stage, fault: Fault): Promise<void> {
+  switch (fault) {
+    case 'postgres':
+    case 'temporal':
+      await servers.replace(fault);
+      break;
+    case 'connections':
+      await world.database.asOwner(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename LIKE 'bulkhead%'",
+      );
+      break;
+    default:
+      await driver.replace(fault);
+  }
 }
 
 const APPROVALS = 'SELECT count(*)::int AS n FROM approvals WHERE run_id = $1';
@@ -127,28 +170,41 @@ async function until(world: HostWorld, count: string, id: RunId, atLeast: number
   }
 }
 
-/** As the API does for a person who asks again when their connection broke. Returns whether it was this decision that counted. */
+const APPROVE = 'mutation ($id: ID!) { approve(id: $id) { state } }';
+
+/** A person who asks again while the API does not answer. Returns whether it was this decision that counted. */
 async function decide(
-  world: HostWorld,
-  tenant: TenantId,
+  { world, driver }: Stage,
   run: RunId,
-  decidedBy: string,
+  key: string,
   soon: () => Promise<void>,
 ): Promise<boolean> {
-  const [row] = await world.database.asOwner<{ id: string }>('SELECT id FROM approvals WHERE run_id = $1', [
-    run,
-  ]);
+  const find = 'SELECT id FROM approvals WHERE run_id = $1';
+  const [row] = await world.database.asOwner<{ id: string }>(find, [run]);
   await soon();
-  const decision = {
-    approvalId: row?.id ?? '',
-    decision: 'approved',
-    role: 'admin',
-    reason: undefined,
-  } as const;
-  const parts = { keyRing: world.keyRing, sealArguments: sealArgumentsWith(world.keyRing) };
+  const body = JSON.stringify({ query: APPROVE, variables: { id: row?.id } });
   return persist(async () => {
-    await decideApproval(world.door.tenant(tenant), parts, { ...decision, decidedBy }, {});
+    const answer = await ask({ port: () => driver.process('api').port }, key, body);
+    const [error] = answer.errors ?? [];
+    if (error) throw Object.assign(new Error(error.message), { code: error.extensions?.code });
   });
+}
+
+interface Answer {
+  readonly errors?: readonly { readonly message: string; readonly extensions?: { readonly code?: string } }[];
+}
+
+/** @throws Error UNAVAILABLE when the API is not there, or says so */
+async function ask({ port }: { port(): number }, key: string, body: string): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
+  try {
+    // between a kill and the next start there is no port either
+    const url = `http://127.0.0.1:${port()}/graphql`;
+    const response = await fetch(url, { method: 'POST', headers, body });
+    return (await response.json()) as Answer;
+  } catch (cause) {
+    throw Object.assign(new Error('the API does not answer', { cause }), { code: 'UNAVAILABLE' });
+  }
 }
 
 const tell = (world: HostWorld, tenant: TenantId, runId: RunId): Promise<boolean> =>
@@ -157,6 +213,8 @@ const tell = (world: HostWorld, tenant: TenantId, runId: RunId): Promise<boolean
     const order = { runId, action, reason: 'a proof', actor: 'key:boss0000', idempotencyKey: 'enough' };
     await requestRun(world.door.tenant(tenant), order, { sealArguments: sealArgumentsWith(world.keyRing) });
   });
+
+const AWAY = ['UNAVAILABLE', 'TIMEOUT', 'DATABASE_UNAVAILABLE'];
 
 /** true: it was done; false: it had been done already. */
 async function persist(work: () => Promise<void>): Promise<boolean> {
@@ -167,7 +225,7 @@ async function persist(work: () => Promise<void>): Promise<boolean> {
     } catch (error) {
       const { code } = error as { code?: string };
       if (code === 'INVALID_STATE') return false;
-      if (code !== 'DATABASE_UNAVAILABLE' || Date.now() > late) throw error;
+      if (!AWAY.includes(code ?? '') || Date.now() > late) throw error;
     }
   }
 }

@@ -2,18 +2,21 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inject } from 'vitest';
+import type { KeyFiles } from '@bulkhead/tools/stack';
 import { lifecycleBundlePath } from '@bulkhead/workflows/bundle';
 
 /**
  * Keys of a control process of a test's own. Its root of token keys is not the shared one: the processes of several
  * tests write the key file of one server, and each knows the tenants of its own database only.
  */
-export function controlKeys(dataDir: string): {
+export function controlKeys(
+  dataDir: string,
+  keys: Pick<KeyFiles, 'temporalJwks' | 'envelopeSigning'> = inject('servers').keys,
+): {
   temporalSigning: string;
   temporalJwks: string;
   envelopeSigning: string;
 } {
-  const { keys } = inject('servers');
   const temporalSigning = join(dataDir, 'token-root.key');
   if (!existsSync(temporalSigning))
     writeFileSync(temporalSigning, randomBytes(32).toString('base64'), { mode: 0o600 });

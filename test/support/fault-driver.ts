@@ -15,6 +15,8 @@ export interface FaultDriver<Name extends string> {
   start(name: Name): Promise<void>;
   /** SIGKILL, and another one in its place. */
   replace(name: Name): Promise<void>;
+  /** Starts again what ended by itself, as whoever runs an installation does. */
+  revive(): Promise<void>;
   /** SIGSTOP, and SIGCONT after that time. */
   pause(name: Name, ms: number): Promise<void>;
   /** SIGTERM to all that run. */
@@ -30,6 +32,7 @@ export async function openFaultDriver<Name extends string>(
   say(`SEED=${random.seed}`);
   const running = new Map<Name, RunningMain>();
   const done: string[] = [];
+  const over = new WeakSet<RunningMain>();
   const processOf = (name: Name): RunningMain => {
     const main = running.get(name);
     if (!main) throw new Error(`${name} does not run`);
@@ -46,11 +49,16 @@ export async function openFaultDriver<Name extends string>(
       await main.kill();
     },
     async start(name) {
-      running.set(name, await starts[name]());
+      const main = await starts[name]();
+      running.set(name, main);
+      void main.ended.then(() => over.add(main));
     },
     async replace(name) {
       await driver.kill(name);
       await driver.start(name);
+    },
+    async revive() {
+      for (const name of running.keys()) if (over.has(processOf(name))) await driver.start(name);
     },
     async pause(name, ms) {
       const { pid } = processOf(name);

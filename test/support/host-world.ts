@@ -19,6 +19,7 @@ import { freshDatabase } from './database.js';
 import type { TestDatabase } from './database.js';
 import { startDemoServices } from './demo-tenant.js';
 import type { DemoServices } from './demo-tenant.js';
+import type { KillableServers } from './killable-servers.js';
 import { startMain } from './processes.js';
 import type { RunningMain } from './processes.js';
 
@@ -34,6 +35,7 @@ export interface HostWorld {
   startControl(): Promise<RunningMain>;
   /** @param masterKey path of a master key of its own, with the same bytes */
   startHost(masterKey?: string): Promise<RunningMain>;
+  startApi(): Promise<RunningMain>;
   /** Accepts a run as the API would. */
   accept(tenantId: TenantId, agent: string, input: Json): Promise<RunId>;
   /** The run as the API shows it: its result opened. */
@@ -47,9 +49,11 @@ export async function openHostWorld(options: {
   readonly delayMs: number;
   readonly maxCachedWorkflows?: number;
   readonly tokenTtlSeconds?: number;
+  /** Instead of those that the tests share; they are closed with the world. */
+  readonly servers?: KillableServers;
 }): Promise<HostWorld> {
-  const { keys, temporal } = inject('servers');
-  const database = await freshDatabase();
+  const { keys, temporal } = options.servers ?? inject('servers');
+  const database = options.servers?.database ?? (await freshDatabase());
   const dataDir = await mkdtemp(join(tmpdir(), 'bulkhead-host-'));
   const door = openTenantDoor({ url: database.appUrl, poolMax: 8, onError: () => undefined });
   const keyRing = createKeyRing({ masterKeyPath: keys.master, loadTenantKey: tenantKeys(door) });
@@ -72,7 +76,7 @@ export async function openHostWorld(options: {
       ...server,
       ...(options.tokenTtlSeconds === undefined ? {} : { tokenTtlSeconds: options.tokenTtlSeconds }),
     },
-    keys: controlKeys(dataDir),
+    keys: controlKeys(dataDir, keys),
     control: controlFolders(dataDir),
     log: { level: 'info' },
   };
@@ -115,6 +119,15 @@ export async function openHostWorld(options: {
         },
         log: { level: 'debug' },
       }),
+    startApi: () =>
+      startMain('api', dataDir, {
+        role: 'api',
+        database: { url: database.appUrl, controlUrl: database.controlUrl, poolMax: 8 },
+        temporal: { ...server, tokensDir: join(dataDir, 'tokens', 'api') },
+        keys: { master: keys.master, envelopeSigning: keys.envelopeSigning },
+        api: { host: '127.0.0.1', port: 0, publicUrl: 'http://bulkhead.test' },
+        log: { level: 'info' },
+      }),
     async accept(tenantId, agent, input) {
       const request = {
         agentId: agentId(agent),
@@ -134,7 +147,7 @@ export async function openHostWorld(options: {
       await Promise.all(controls.map((main) => main.stop()));
       await services.close();
       await door.close();
-      await database.drop();
+      await (options.servers ?? { close: database.drop }).close();
       await rm(dataDir, { recursive: true });
     },
   };
