@@ -15,6 +15,7 @@ import {
   createTenantCodec,
   openSealed,
   sealArgumentsWith,
+  workerConverterOf,
 } from './codec.js';
 import { createKeyRing } from './keys/index.js';
 import type { KeyRing, WrappedTenantKey } from './keys/index.js';
@@ -76,6 +77,21 @@ describe('the codec of a tenant', () => {
     await expect(createTenantCodec(ACME, other).decode([await sealOne('x')])).rejects.toMatchObject({
       code: 'KEY_UNAVAILABLE',
     });
+  });
+
+  it('opens for a Worker each payload once, however often it is looked at, and a copy of it anew', async () => {
+    let opened = 0;
+    const counting: PayloadCodec = {
+      encode: async (payloads) => payloads,
+      decode: async (payloads) => ((opened += payloads.length), payloads),
+    };
+    const [codec] = workerConverterOf(counting).payloadCodecs;
+    const payloads = [await sealOne('x'), await sealOne('y')];
+    expect(await codec?.decode(payloads)).toEqual(payloads);
+    expect(await codec?.decode(payloads)).toEqual(payloads);
+    expect(opened).toBe(2);
+    await codec?.decode([{ ...payloads[0] }]);
+    expect(opened).toBe(3);
   });
 
   it('leaves nothing readable but encoding, key id and tenant, and never the same text twice', async () => {
