@@ -31,6 +31,14 @@ export const SCHEMA_GUARDS: readonly Guard[] = [
     test: 'an empty class that hides what follows',
   },
   {
+    name: 'pattern-names-are-one-character',
+    at: PATTERNS,
+    find: String.raw`/\\(?:[pPu]\{[^}]*\}|.)/gs`,
+    replace: String.raw`/\\./gs`,
+    spec: SPEC,
+    test: 'the same with a class by name',
+  },
+  {
     name: 'patterns-of-one-text',
     at: SCHEMAS,
     find: 'if (steps > STEPS_MAX)',

@@ -40,7 +40,7 @@ export function patternSteps(pattern: string, lengthMax: number): number {
 /** What is left is structure: escapes and classes are one character, a group is one of its plain kind, nothing is lazy. */
 function shapeOf(pattern: string): string {
   return pattern
-    .replaceAll(/\\./gs, 'x')
+    .replaceAll(/\\(?:[pPu]\{[^}]*\}|.)/gs, 'x') // all of it, or a `?` behind `\p{L}` would read like a lazy repeat
     .replaceAll(/\[[^\]]*\]/g, 'x') // `[]` and `[^]` are whole classes: a bracket behind them closes nothing
     .replaceAll(/\(\?(?:<\w+>|[a-z-]*:)/g, '(')
     .replaceAll(/([*+?}])\?/g, '$1');

@@ -45,6 +45,8 @@ describe('a schema from outside', () => {
     ['an empty class that hides what follows', text({ pattern: '^[]|(a+)+$|[x]' })],
     ['a class of everything that hides what follows', text({ pattern: '^[^](a+)+$[x]' })],
     ['2^30 ways to leave something out', text({ pattern: `^${'a?'.repeat(30)}${'a'.repeat(30)}$` })],
+    ['the same with a class by name', text({ pattern: `^${'\\p{L}?'.repeat(30)}!$` })],
+    ['the same with a character by number', text({ pattern: `^${'\\u{61}?'.repeat(30)}!$` })],
     ['2^30 ways through groups', text({ pattern: `^${'(?:a|a)'.repeat(30)}b$` })],
     [
       'two repeats, more texts of it than one value is worth',
@@ -79,6 +81,7 @@ describe('a schema from outside', () => {
     ['an address', text({ pattern: '^[^@\\s]+@[^@\\s]+$', maxLength: 254 })],
     ['a short text in which something stands anywhere', text({ pattern: 'x+y', maxLength: 200 })],
     ['a part that stands anywhere', text({ pattern: '[A-Z]{3}-[0-9]' })],
+    ['a class by name that may be left out', text({ pattern: '^\\p{Lu}?\\p{L}{1,40}$' })],
     ['lazy repeats', text({ pattern: '^a+?b$' })],
     ['elements of some kinds', list(manyOf('anyOf', 20))],
     ['a list of countries', list({ enum: Array.from({ length: 250 }, (_, i) => `c${i}`) })],
