@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { PayloadCodec } from '@temporalio/common';
+import type { Payload, PayloadCodec } from '@temporalio/common';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BulkheadError, placementOf, tenantId } from '@bulkhead/contract';
@@ -27,6 +27,8 @@ let line: ScriptedLine;
 const refusals: EnvelopeRefusal[] = [];
 /** What happens while the host works on the n-th question. */
 let during: (asked: number, request: CallRequest) => Promise<void>;
+/** With what the broker ends, if with a fault. */
+let brokerFault: BulkheadError | undefined;
 
 /** 0 replays the whole history at each step: a verdict that were another one the next time would break the run. */
 async function open(maxCachedWorkflows: number): Promise<void> {
@@ -35,6 +37,10 @@ async function open(maxCachedWorkflows: number): Promise<void> {
   world = await openTenantWorld(
     {
       ...line.activities,
+      secretBroker: async (...given) => {
+        if (brokerFault) throw brokerFault;
+        return line.activities.secretBroker(...given);
+      },
       toolGateway: async (envelope, request) => {
         const asked = line.asked.length + 1;
         const answer = await toolGateway(envelope, request);
@@ -70,6 +76,15 @@ const impostor = (): Pick<PayloadCodec, 'encode'> => {
   };
 };
 
+/** Sealed with the tenant's key, for something else: what the activity itself was asked. */
+async function copiedSeal(): Promise<Payload> {
+  const { events } = await world.client().workflow.getHandle(now().workflowId).fetchHistory();
+  const asked = (events ?? []).findLast((event) => event.activityTaskScheduledEventAttributes);
+  const seal = asked?.activityTaskScheduledEventAttributes?.input?.payloads?.[0];
+  if (!seal) throw new Error('nothing was asked');
+  return seal as Payload;
+}
+
 /** What whoever reads the history can copy: the sealed answer of the call before. */
 async function answerBefore(): Promise<void> {
   const { workflowId, ...rest } = now();
@@ -98,6 +113,19 @@ const ATTACKS: [string, () => Promise<void>][] = [
   [
     'a readable failure for good',
     () => failWith({ message: 'no', applicationFailureInfo: { type: 'INTERNAL', nonRetryable: true } }),
+  ],
+  [
+    'a failure for good with seals of something else',
+    async () => {
+      const encodedAttributes = await copiedSeal();
+      const details = { payloads: [encodedAttributes] };
+      const applicationFailureInfo = { type: 'INTERNAL', nonRetryable: true, details };
+      await failWith({ message: 'no', encodedAttributes, applicationFailureInfo });
+    },
+  ],
+  [
+    'a stale credential of another call',
+    () => completeWith(world.codec, { kind: 'grant_stale', reason: { message: '' }, key: 'k' }),
   ],
   [
     'a readable failure inside of another',
@@ -141,6 +169,24 @@ describe.each([0, 20])('attack: an answer for an activity, with %i workflows kep
     expect(await replay(recorded, replayKeysOf(world.keys, world.tenantId))).toEqual([
       { workflowId: handle.workflowId, error: null },
     ]);
+  });
+
+  it('a fault for good that the host itself told ends the run with it, and is told as no refusal', async () => {
+    const fault = new BulkheadError('ANSWER_REMOVED');
+    during = async (asked) => {
+      if (asked === 2) throw fault;
+    };
+    const told = { type: fault.code, message: fault.publicMessage };
+    await expect((await world.start('longChain', RUN)).result()).rejects.toMatchObject({
+      cause: { cause: told },
+    });
+    // of the broker, which is asked within the workflow's own task
+    brokerFault = fault;
+    const handle = await world.start('longChain', RUN);
+    await expect(handle.result().finally(() => (brokerFault = undefined))).rejects.toMatchObject({
+      cause: told,
+    });
+    expect(refusals).toEqual([]);
   });
 
   it('again and again: the run waits longer each time and goes on when it ends', async () => {

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WorkflowFailedError } from '@temporalio/client';
 import { buildApprovalId, SIGNALS, tenantId as parseTenantId, toolId } from '@bulkhead/contract';
-import type { CallAnswer, CallRequest } from '@bulkhead/contract';
+import type { CallRequest } from '@bulkhead/contract';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { pino } from 'pino';
 import { resetToFirstTask } from '../support/reset.js';
 import { scriptedLine } from '../support/scripted-line.js';
-import type { ScriptedLine } from '../support/scripted-line.js';
+import type { ScriptedAnswer, ScriptedLine } from '../support/scripted-line.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
 
@@ -141,7 +141,7 @@ describe('a wait', () => {
   it('for an approval ends with the signal; a signal that nobody’s decision stands behind changes nothing', async () => {
     let approved = false;
     const approvalId = buildApprovalId(parseTenantId('acme'), '01kb3v6r2e8m4q7x9z0a1b2c3d');
-    const line = scriptedLine((request): CallAnswer | undefined =>
+    const line = scriptedLine((request): ScriptedAnswer | undefined =>
       request.toolId === 'helpdesk.ticket.update' && !approved
         ? {
             kind: 'approval_required',

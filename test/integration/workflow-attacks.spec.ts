@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { pino } from 'pino';
 import { buildApprovalId, SIGNALS } from '@bulkhead/contract';
-import type { CallAnswer, CallKey } from '@bulkhead/contract';
+import type { CallKey } from '@bulkhead/contract';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { scriptedLine } from '../support/scripted-line.js';
+import type { ScriptedAnswer } from '../support/scripted-line.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
 
@@ -23,7 +24,7 @@ afterAll(async () => {
 
 describe('a run survives', () => {
   it('attack: signals without or with a wrong argument, from whoever holds the namespace’s token', async () => {
-    let answer: CallAnswer | undefined;
+    let answer: ScriptedAnswer | undefined;
     const line = scriptedLine((request) =>
       request.toolId === 'helpdesk.ticket.update' ? answer : undefined,
     );

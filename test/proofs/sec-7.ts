@@ -8,12 +8,12 @@ import { temporal } from '@temporalio/proto';
 import { pino } from 'pino';
 import { vi } from 'vitest';
 import { buildApprovalId, ENVELOPE_HEADER, SEARCH_ATTRIBUTES, SIGNALS } from '@bulkhead/contract';
-import type { CallAnswer } from '@bulkhead/contract';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import type { GovernedActivities } from '@bulkhead/runtime/worker';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { encodingOf, failuresIn, payloadsIn } from '../support/history-payloads.js';
 import { scriptedLine } from '../support/scripted-line.js';
+import type { ScriptedAnswer } from '../support/scripted-line.js';
 import { scan } from '../support/secret-scan.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
@@ -187,7 +187,7 @@ function leakyLine(canary: () => string, next: FailingLine): GovernedActivities 
       details: [{ canary: canary() }],
       cause: new Error(`because of ${canary()}`),
     });
-  const line = scriptedLine((request): CallAnswer | undefined => {
+  const line = scriptedLine((request): ScriptedAnswer | undefined => {
     const args = JSON.stringify(request.args);
     if (args.includes('activity canary-')) throw failure();
     if (args.includes('denied canary-')) return { kind: 'denied', reason: { message: canary() } };

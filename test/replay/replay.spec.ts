@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { buildApprovalId, SIGNALS, tenantId } from '@bulkhead/contract';
-import type { CallAnswer, Json } from '@bulkhead/contract';
+import type { Json } from '@bulkhead/contract';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { workflowBundlePath } from '@bulkhead/workflows/bundle';
 import { replay, replayKeysOf } from '../support/replay.js';
 import type { Recorded, ReplayKeys } from '../support/replay.js';
 import { scriptedLine } from '../support/scripted-line.js';
+import type { ScriptedAnswer } from '../support/scripted-line.js';
 import { openTenantWorld } from '../support/tenant-world.js';
 import type { TenantWorld } from '../support/tenant-world.js';
 
@@ -20,7 +21,7 @@ const approvalId = buildApprovalId(tenantId('acme'), '01kb3v6r2e8m4q7x9z0a1b2c3d
 
 beforeAll(async () => {
   installRuntime(pino({ level: 'fatal' }), 'warn');
-  const line = scriptedLine((request, asked): CallAnswer | undefined =>
+  const line = scriptedLine((request, asked): ScriptedAnswer | undefined =>
     request.toolId === 'helpdesk.ticket.update' && asked === 5
       ? {
           kind: 'approval_required',

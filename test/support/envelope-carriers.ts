@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ACTIVITIES, childWorkflowId, placementOf, SIGNALS } from '@bulkhead/contract';
-import type { CallAnswer, EnvelopeRefusal, RunId } from '@bulkhead/contract';
+import type { EnvelopeRefusal, RunId } from '@bulkhead/contract';
 import type { Forgery } from './envelope-forgeries.js';
 import { CommandType, complete, EventType, headerOf, payloadsOf, takeTask } from './raw-temporal.js';
 import type { Command } from './raw-temporal.js';
 import { resetToFirstTask } from './reset.js';
 import { scriptedLine } from './scripted-line.js';
-import type { ScriptedLine } from './scripted-line.js';
+import type { ScriptedAnswer, ScriptedLine } from './scripted-line.js';
 import type { TenantWorld } from './tenant-world.js';
 
 /** A way for a header to reach the tenant's real Worker; resolves to how it ended: a failure code, or `ok`. */
@@ -26,7 +26,7 @@ export interface Attack {
   readonly refusals: readonly EnvelopeRefusal[];
 }
 
-const PARKED: CallAnswer = { kind: 'parked', state: 'paused', reason: { message: 'paused' } };
+const PARKED: ScriptedAnswer = { kind: 'parked', state: 'paused', reason: { message: 'paused' } };
 const PARK = 'park-';
 /** A line on which the runs that wait for a signal wait: those whose ticket says so. */
 export const parkingLine = (): ScriptedLine =>

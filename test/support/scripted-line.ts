@@ -29,6 +29,9 @@ export interface ScriptedLine {
   readonly lists: { readonly envelope: Envelope; readonly request: ToolListRequest }[];
 }
 
+type WithoutKey<Answer> = Answer extends unknown ? Omit<Answer, 'key'> : never;
+/** What a script says; the line adds which call it answers. */
+export type ScriptedAnswer = WithoutKey<CallAnswer>;
 type ScriptedList = Omit<ToolList, 'of'> | Exclude<ToolListAnswer, ToolList>;
 
 /**
@@ -36,7 +39,7 @@ type ScriptedList = Omit<ToolList, 'of'> | Exclude<ToolListAnswer, ToolList>;
  * @param list answers a question for the list of tools.
  */
 export function scriptedLine(
-  before: (request: CallRequest, asked: number) => CallAnswer | undefined = () => undefined,
+  before: (request: CallRequest, asked: number) => ScriptedAnswer | undefined = () => undefined,
   list: (asked: number) => ScriptedList = () => ({ kind: 'tools', tools: [] }),
 ): ScriptedLine {
   const ledger = new Map<string, CallAnswer>();
@@ -58,8 +61,7 @@ export function scriptedLine(
         asked.push(request);
         const key = keyOf(envelope, Context.current().info.workflowExecution?.workflowId ?? '', request);
         const closed = ledger.get(key) ?? before(request, asked.length);
-        // an outcome is always the answer to one call; what the kit deals with itself takes no key
-        if (closed) return WITHOUT_KEY.includes(closed.kind) ? closed : ({ ...closed, key } as CallAnswer);
+        if (closed) return { ...closed, key } as CallAnswer;
         effects.push({ envelope, request });
         const answer: CallAnswer = { kind: 'ok', value: valueOf(request.toolId), key };
         ledger.set(key, answer);
@@ -68,8 +70,6 @@ export function scriptedLine(
     },
   };
 }
-
-const WITHOUT_KEY: readonly CallAnswer['kind'][] = ['approval_required', 'grant_stale', 'parked'];
 
 const keyOf = (envelope: Envelope, workflowId: string, request: CallRequest): CallKey =>
   createHash('sha256')

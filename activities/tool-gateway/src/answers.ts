@@ -78,17 +78,20 @@ export async function answerOf(
       return {
         kind: 'grant_stale',
         reason: { message: 'The credential of this tool was changed or revoked.', layer: 'credentials' },
+        key,
       };
     case 'parked':
       return {
         kind: 'parked',
         state: admitted.state,
         reason: { message: admitted.note ?? `The tenant is ${admitted.state}.`, layer: 'control' },
+        key,
       };
     case 'approval_required': {
       const approvalId = admitted.approvalId as ApprovalId;
       const message = `Rule ${rule} wants a person to approve this call.`;
-      return { ...admitted, approvalId, reason: { message, rule, approvalId, resetsAt: admitted.expiresAt } };
+      const reason = { message, rule, approvalId, resetsAt: admitted.expiresAt };
+      return { ...admitted, approvalId, reason, key };
     }
     case 'approval_expired': {
       const approvalId = admitted.approvalId as ApprovalId;

@@ -20,10 +20,10 @@ import { settleCall } from './settle.js';
 const DECISIONS_MAX = 4;
 const HEARTBEAT_MS = 2_000;
 /** The tool was declared anew while the run remembered which queue it is called over: the kit asks the broker again. */
-const ELSEWHERE: CallAnswer = {
+const ELSEWHERE = {
   kind: 'grant_stale',
   reason: { message: 'The tool has moved to another queue.', layer: 'tools' },
-};
+} as const;
 
 /**
  * The line of one effect: match, authorise, admit, lease, invoke, redact, settle. Each step hands the next a ticket
@@ -62,7 +62,7 @@ async function runCall(
     if (matched.spec.expensive !== context.onExpensiveQueue) {
       // what this process remembers of the tool may be a second old
       if (!fresh) continue;
-      return ELSEWHERE;
+      return { ...ELSEWHERE, key };
     }
     const decision = await deps.policy.authorise(tenantId, policyProfile, factsOf(envelope, matched), {
       fresh,

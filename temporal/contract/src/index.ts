@@ -51,6 +51,7 @@ export {
   ENVELOPE_HEADER,
   PERSON_SIGNALS,
   expensiveQueueBeside,
+  faultMark,
   placementOf,
   QUERIES,
   REFUSAL_SINK,

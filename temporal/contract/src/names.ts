@@ -20,6 +20,13 @@ export type RefusalSink = {
   };
 };
 
+/**
+ * Stands in the sealed details of a fault that ends an activity for good: of which question of which run it is. Type and
+ * finality stand readable beside it, where whoever may write to the namespace writes what they like.
+ */
+export const faultMark = (workflowId: string, activityId: string, code: string): string =>
+  JSON.stringify([workflowId, activityId, code]);
+
 export const ACTIVITIES = {
   secretBroker: 'secretBroker',
   toolGateway: 'toolGateway',

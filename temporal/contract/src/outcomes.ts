@@ -71,7 +71,7 @@ export interface CallRequest {
   readonly approvalId?: ApprovalId;
 }
 
-/** The gateway's answer: an outcome for the author, or something the kit deals with itself. */
+/** The gateway's answer: an outcome for the author, or something the kit deals with itself. Each names the call that it answers. */
 export type CallAnswer =
   | Outcome
   /** A person must decide; the kit waits for the signal or `expiresAt`, then calls again with the same key. */
@@ -80,11 +80,18 @@ export type CallAnswer =
       readonly approvalId: ApprovalId;
       readonly expiresAt: string;
       readonly reason: Reason;
+      readonly key: CallKey;
     }
   /** The grant ended (credential rotated, revoked): ask the broker once more, then it is `denied`. */
-  | { readonly kind: 'grant_stale'; readonly reason: Reason }
+  | { readonly kind: 'grant_stale'; readonly reason: Reason; readonly key: CallKey }
   /** Tenant or platform is paused, killed (resumable) or frozen: the kit parks until resume. */
-  | { readonly kind: 'parked'; readonly state: RunState; readonly reason: Reason };
+  | (Parked & { readonly key: CallKey });
+
+export interface Parked {
+  readonly kind: 'parked';
+  readonly state: RunState;
+  readonly reason: Reason;
+}
 
 export interface GrantRequest {
   readonly toolId: ToolId;
@@ -140,7 +147,7 @@ export interface ToolList {
     readonly after?: string | undefined;
   };
 }
-export type ToolListAnswer = ToolList | Extract<CallAnswer, { kind: 'parked' }>;
+export type ToolListAnswer = ToolList | Parked;
 
 /** The activities that exist; workflows know their types from here and nothing else of them. */
 export interface LineActivities {

@@ -2,7 +2,7 @@ import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common'
 import type { Payload } from '@temporalio/common';
 import type { Info } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInterceptorsFactory } from '@temporalio/worker';
-import { BulkheadError, ENVELOPE_HEADER, FAILURES } from '@bulkhead/contract';
+import { BulkheadError, ENVELOPE_HEADER, FAILURES, faultMark } from '@bulkhead/contract';
 import type { Envelope, EnvelopeDifference, TenantId } from '@bulkhead/contract';
 import { openEnvelope } from './envelope.js';
 import type { EnvelopeVerifier } from './envelope.js';
@@ -26,7 +26,7 @@ export function activityDoor(
           );
           return await next({ ...input, args: [envelope, ...input.args] });
         } catch (error) {
-          throw toFailure(error, context.info.attempt, context.log);
+          throw named(toFailure(error, context.info.attempt, context.log), context.info);
         }
       },
     },
@@ -119,6 +119,13 @@ export function toFailure(error: unknown, attempt: number, log: Log): unknown {
     message: FAILURES.INTERNAL.publicMessage,
     nonRetryable: attempt >= UNKNOWN_FAULT_ATTEMPTS_MAX,
   });
+}
+
+/** What ends an activity for good says, where nobody else can write it, of what it is: `faultMark`. */
+function named(failure: unknown, { workflowExecution, activityId }: Info): unknown {
+  if (!(failure instanceof ApplicationFailure) || !failure.nonRetryable) return failure;
+  const mark = faultMark(workflowExecution?.workflowId ?? '', activityId, failure.type ?? '');
+  return Object.assign(failure, { details: [...(failure.details ?? []), mark] });
 }
 
 const UNKNOWN_FAULT_ATTEMPTS_MAX = 10;

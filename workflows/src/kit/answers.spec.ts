@@ -65,13 +65,20 @@ it('what the kit deals with itself has all that it needs', () => {
     expiresAt: '2026-12-01T00:00:00.000Z',
     reason: REASON,
   };
-  expect(answers(CALL, RUN, wait)).toBe(true);
-  for (const change of [{ expiresAt: 'soon' }, { approvalId: 1 }, { reason: undefined }])
-    expect(answers(CALL, RUN, { ...wait, ...change })).toBe(false);
-  expect(answers(CALL, RUN, { kind: 'parked', state: 'paused', reason: REASON })).toBe(true);
-  expect(answers(CALL, RUN, { kind: 'parked', reason: REASON })).toBe(false);
-  expect(answers(CALL, RUN, { kind: 'grant_stale', reason: REASON })).toBe(true);
-  expect(answers(CALL, RUN, { kind: 'grant_stale' })).toBe(false);
+  const fits = (answer: object, key: string | undefined = keyOf(CALL)): boolean =>
+    answers(CALL, RUN, { ...answer, key });
+  const parked = { kind: 'parked', state: 'paused', reason: REASON };
+  const stale = { kind: 'grant_stale', reason: REASON };
+  for (const answer of [wait, parked, stale]) {
+    expect(fits(answer)).toBe(true);
+    expect(fits({ ...answer, reason: undefined })).toBe(false);
+    // attack: copied from another call of the run, or from before answers named theirs
+    expect(fits(answer, keyOf({ ...CALL, n: 4 }))).toBe(false);
+    expect(answers(CALL, RUN, answer)).toBe(false);
+  }
+  for (const change of [{ expiresAt: 'soon' }, { approvalId: 1 }])
+    expect(fits({ ...wait, ...change })).toBe(false);
+  expect(fits({ ...parked, state: undefined })).toBe(false);
   for (const grant of [{ kind: 'none' }, { kind: 'grant', grantId: 'g' }, { kind: 'denied', reason: REASON }])
     expect(isGrantAnswer(grant)).toBe(true);
   for (const grant of [{ kind: 'grant' }, { kind: 'denied' }, { kind: 'ok' }, null])

@@ -8,6 +8,7 @@ import type { CallAnswer, CallIdentity, CallRequest, Json, ToolListRequest } fro
 export function answers(request: CallRequest, workflowId: string, answer: unknown): answer is CallAnswer {
   if (!isRecord(answer)) return false;
   const { kind, key } = answer;
+  if (!isText(key) || key !== keyOf(request, workflowId)) return false;
   switch (kind) {
     case 'approval_required':
       return hasReason(answer) && isText(answer['approvalId']) && isInstant(answer['expiresAt']);
@@ -16,7 +17,7 @@ export function answers(request: CallRequest, workflowId: string, answer: unknow
     case 'grant_stale':
       return hasReason(answer);
     default:
-      return (isOk(answer) || isRefusal(answer)) && key === keyOf(request, workflowId);
+      return isOk(answer) || isRefusal(answer);
   }
 }
 

@@ -6,15 +6,17 @@ import { createCaller } from './caller.js';
 const ULID = '01kb3v6r2e8m4q7x9z0a1b2c3d';
 const READ = toolId('helpdesk.ticket.read');
 const UPDATE = toolId('helpdesk.ticket.update');
-const OK: CallAnswer = { kind: 'ok', value: { fine: true }, key: 'k' as CallKey };
-const STALE: CallAnswer = { kind: 'grant_stale', reason: { message: 'rotated' } };
+const key = 'k' as CallKey;
+const OK: CallAnswer = { kind: 'ok', value: { fine: true }, key };
+const STALE: CallAnswer = { kind: 'grant_stale', reason: { message: 'rotated' }, key };
 const APPROVAL: CallAnswer = {
   kind: 'approval_required',
   approvalId: buildApprovalId(tenantId('acme'), ULID),
   expiresAt: '2026-12-01T00:00:00.000Z',
   reason: { message: 'ask' },
+  key,
 };
-const PARKED: CallAnswer = { kind: 'parked', state: 'paused', reason: { message: 'paused' } };
+const PARKED: CallAnswer = { kind: 'parked', state: 'paused', reason: { message: 'paused' }, key };
 const GRANT: GrantAnswer = {
   kind: 'grant',
   grantId: buildGrantId(tenantId('acme'), ULID),

@@ -1,4 +1,5 @@
-import { ApplicationFailure, sleep } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, sleep, workflowInfo } from '@temporalio/workflow';
+import { faultMark } from '@bulkhead/contract';
 import { refuse, report } from '../refusals.js';
 
 /** An attacker must act again for each; then the run fails where people see it, before its history is full. */
@@ -23,12 +24,23 @@ export async function genuine<T>(ask: () => Promise<T>, fits: (answer: T) => boo
   }
 }
 
-/** undefined: the host took the answer out. A failure of that type within Temporal's own is one that the line gave. */
+/** undefined: the host took the answer out, or it is a failure that no host gave to this question. */
 async function taken<T>(ask: () => Promise<T>): Promise<{ readonly value: T } | undefined> {
   try {
     return { value: await ask() };
   } catch (error) {
-    if (error instanceof ApplicationFailure && error.type === 'PAYLOAD_REFUSED') return undefined;
+    if (isTakenOut(error) || isForged(error)) return undefined;
     throw error;
   }
+}
+
+/** By itself: one within Temporal's own failure is one that the line gave. */
+const isTakenOut = (error: unknown): boolean =>
+  error instanceof ApplicationFailure && error.type === 'PAYLOAD_REFUSED';
+
+/** That its details are sealed does not say so: whoever may write to the namespace can copy what was sealed for something else. */
+function isForged(error: unknown): boolean {
+  if (!(error instanceof ActivityFailure) || !(error.cause instanceof ApplicationFailure)) return false;
+  const { details, type } = error.cause;
+  return details?.at(-1) !== faultMark(workflowInfo().workflowId, error.activityId ?? '', type ?? '');
 }
