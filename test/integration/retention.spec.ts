@@ -151,7 +151,7 @@ describe('what a policy does not keep any longer', () => {
     expect(await world.contentOf(run)).toBe('- -, - -');
   });
 
-  it('what an approval showed goes with the arguments, also under `digest`; one that is pending stays', async () => {
+  it('what an approval showed goes with the arguments, also under `digest`; while one is pending all of the run stays', async () => {
     const approval = { approvers: ['admin'], expiresInSeconds: 600 };
     const asking = [{ ...(ALLOW_ALL as object), approval } as Json];
     await world.publish({}, { rules: asking, audit: { arguments: 'digest' } });
@@ -163,22 +163,25 @@ describe('what a policy does not keep any longer', () => {
       answer.kind === 'approval_required' ? String(answer.reason.approvalId) : '';
     await line.database.asOwner("UPDATE approvals SET state = 'rejected' WHERE id = $1", [idOf(asked)]);
     await world.ended(run, DAY_S);
-    await world.removeAll();
     const shown = async (id: string) =>
       (await listApprovals(line.db('acme'), line.keyRing, { first: 1, within: { id } })).nodes[0];
-    expect(await shown(idOf(asked))).toMatchObject({
-      state: 'rejected',
-      arguments: undefined,
-      consequences: undefined,
-      argumentsRemovedAt: expect.any(Date),
-    });
-    expect(await shown(idOf(other))).toMatchObject({
-      arguments: { id: 'a2' },
-      argumentsRemovedAt: undefined,
-    });
+    await world.removeAll();
+    for (const [answer, args] of [
+      [asked, { id: 'a1', text: 'secret plan' }],
+      [other, { id: 'a2' }],
+    ] as const)
+      expect(await shown(idOf(answer))).toMatchObject({ arguments: args, argumentsRemovedAt: undefined });
+    await line.database.asOwner("UPDATE approvals SET state = 'void' WHERE id = $1", [idOf(other)]);
+    await world.removeAll();
+    for (const answer of [asked, other])
+      expect(await shown(idOf(answer))).toMatchObject({
+        arguments: undefined,
+        consequences: undefined,
+        argumentsRemovedAt: expect.any(Date),
+      });
     expect((await world.removals(run))[0]).toMatchObject({
       removed: 'arguments',
-      approvals: [idOf(asked)],
+      approvals: [idOf(asked), idOf(other)].sort(),
       afterDays: 0,
     });
   });
@@ -240,6 +243,12 @@ describe('a run whose answers are gone', () => {
         { sealArguments: () => Promise.resolve([]) },
       );
     await expect(reset(gone)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    const half = await world.newRun();
+    for (const id of ['h1', 'h2', 'h3']) await world.host.call(half, 'desk.update', { id });
+    await world.ended(half, 2 * DAY_S);
+    await removeContent(line.db('acme'), { calls: 2, runs: 1 });
+    expect((await world.contentOf(half)).match(/answer/g)).toHaveLength(1);
+    await expect(reset(half)).rejects.toMatchObject({ code: 'INVALID_STATE' });
     expect(await reset(kept)).toEqual({ created: true });
   });
 

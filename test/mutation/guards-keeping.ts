@@ -24,8 +24,8 @@ export const KEEPING_GUARDS: readonly Guard[] = [
   {
     name: 'only-what-is-over',
     at: { sql: 'run_is_over' },
-    find: "    AND NOT EXISTS (SELECT FROM effects e WHERE e.run_id = r.id AND e.tenant_id = app_tenant() AND e.state = 'open');",
-    replace: ';',
+    find: "    AND NOT EXISTS (SELECT FROM effects e WHERE e.run_id = r.id AND e.tenant_id = app_tenant() AND e.state = 'open')",
+    replace: '',
     spec: RETENTION,
     test: 'waits for the end of a call that nobody knows the end of',
   },
@@ -44,14 +44,6 @@ export const KEEPING_GUARDS: readonly Guard[] = [
     replace: '',
     spec: RETENTION,
     test: 'takes out of a signal what it carried',
-  },
-  {
-    name: 'a-pending-approval-shows-its-arguments',
-    at: { sql: 'remove_arguments' },
-    find: " AND a.state <> 'pending'",
-    replace: '',
-    spec: RETENTION,
-    test: 'one that is pending stays',
   },
   {
     name: 'removed-not-before-a-minute',
@@ -88,10 +80,18 @@ export const KEEPING_GUARDS: readonly Guard[] = [
   {
     name: 'no-reset-without-answers',
     at: { sql: 'request_run' },
-    find: `IF r.answers_removed_at IS NOT NULL THEN RETURN '{"kind":"answers_removed"}'; END IF;`,
-    replace: '',
+    find: "e.state = 'closed' AND e.result IS NULL",
+    replace: 'false',
     spec: RETENTION,
     test: 'is not opened again by a reset',
+  },
+  {
+    name: 'a-pending-approval-keeps-its-run',
+    at: { sql: 'run_is_over' },
+    find: "AND p.state = 'pending'",
+    replace: 'AND false',
+    spec: RETENTION,
+    test: 'while one is pending all of the run stays',
   },
   {
     name: 'the-tenant-door-only-takes-out',
