@@ -203,7 +203,7 @@ describe('what a history can hold', () => {
   });
 
   it('attack: texts in a description that no person sees; what decides an argument stays to the letter', async () => {
-    const hidden = '\u{E0049}\u{E0067}\u200B\u202E\u0007';
+    const hidden = '\u{E0049}\u{E0067}\u200B\u202E\u0007\u{E0158}\uFE01\u3164';
     await declare('sly.one', {
       description: `Sends${hidden} a note. ${'z'.repeat(1_900)}`,
       inputSchema: {

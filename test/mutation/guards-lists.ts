@@ -63,7 +63,7 @@ export const LIST_GUARDS: readonly Guard[] = [
   {
     name: 'no-hidden-text-in-a-list',
     at: { file: 'activities/tool-gateway/src/tool-list.ts' },
-    find: "text.replaceAll(/[\\p{Cc}\\p{Cf}\\p{Co}]/gu, ' ')",
+    find: "text.replaceAll(/[\\p{Cc}\\p{Cf}\\p{Co}\\p{DI}]/gu, ' ')",
     replace: 'text',
     spec: SPEC,
     test: 'texts in a description that no person sees',

@@ -140,4 +140,4 @@ function listed(id: ToolId, spec: ToolSpec, standing: ListedTool['standing']): L
 const SAID = new Set(['description', 'title', '$comment']);
 
 /** What no person sees when they approve a description must not be read to a model either. */
-const visible = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Co}]/gu, ' ');
+const visible = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Co}\p{DI}]/gu, ' ');
