@@ -80,6 +80,14 @@ export const KEEPING_GUARDS: readonly Guard[] = [
   {
     name: 'no-reset-without-answers',
     at: { sql: 'request_run' },
+    find: 'IF r.answers_removed_at IS NOT NULL OR EXISTS (',
+    replace: 'IF false AND EXISTS (',
+    spec: RETENTION,
+    test: 'is not opened again by a reset',
+  },
+  {
+    name: 'no-reset-while-answers-go',
+    at: { sql: 'request_run' },
     find: "e.state = 'closed' AND e.result IS NULL",
     replace: 'false',
     spec: RETENTION,
