@@ -12,6 +12,7 @@ import { grant } from '../support/quotas.ts';
 const RULES = 1_000;
 const CONDITIONAL_RULES = 20;
 const JOURNAL_ROWS = 100_000;
+const EFFECT_ROWS = 2_000;
 export const CREDENTIAL = 'bench-credential-0123456789';
 
 /** A credential, the tool that both arms call, a policy of 1,000 rules of which 20 are conditional on it, a quota, an agent. */
@@ -71,8 +72,8 @@ export async function prepare(
 }
 
 /**
- * An earlier life: 100,000 records, sealed, so that the sealer goes on from their head, and the runs and effects that they tell
- * of. PostgreSQL knows the tables as they are then; plans made on empty ones are those of no installation.
+ * An earlier life: 100,000 records, sealed, so that the sealer goes on from their head, the runs that they tell of, and the effects
+ * of some of these. PostgreSQL knows the tables as they are then; plans made on empty ones are those of no installation.
  */
 export async function fillJournal(ownerUrl: string, tenant: TenantId): Promise<void> {
   const owner = new pg.Client({ connectionString: ownerUrl });
@@ -96,8 +97,10 @@ export async function fillJournal(ownerUrl: string, tenant: TenantId): Promise<v
      SELECT $1, md5(i::text), $1 || '.run.earlier-' || i / 10, $1 || '.run.earlier-' || i / 10, 't', 'helpdesk.ticket.update', 1, 'write', 'keyed',
             'closed', 'ok', 'h', 't', 1, 'allow', 'x', 'd', 1, '\\x00', '\\x00', now(), now()
        FROM generate_series(1, $2::bigint) AS i`,
-    [tenant, JOURNAL_ROWS],
+    [tenant, EFFECT_ROWS],
   );
-  await owner.query('ANALYZE');
+  // what it would do by itself in the middle of a round
+  await owner.query('VACUUM (ANALYZE)');
+  await owner.query('CHECKPOINT');
   await owner.end();
 }

@@ -8,7 +8,7 @@ import type { Proof, ProofSize } from './proof.js';
 const REPEATS: Record<ProofSize, number> = { tiny: 1, ci: 15, full: 301 };
 const GOAL_MS = 20;
 /** Pairs of windows, one with attacks and one without, in which a bystander of another tenant reads. */
-const PAIRS: Record<ProofSize, number> = { tiny: 0, ci: 11, full: 101 };
+const PAIRS: Record<ProofSize, number> = { tiny: 0, ci: 31, full: 101 };
 const READS = 200;
 const BYSTANDER_RATIO_MAX = 1.2;
 
