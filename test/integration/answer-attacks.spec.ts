@@ -2,10 +2,10 @@ import { Context } from '@temporalio/activity';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { BulkheadError, placementOf, tenantId } from '@bulkhead/contract';
+import { BulkheadError, placementOf } from '@bulkhead/contract';
 import type { CallRequest, EnvelopeRefusal } from '@bulkhead/contract';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
-import { createTestKeys } from '../support/payloads.js';
+import { impostorOf } from '../support/payloads.js';
 import { payloadsOf } from '../support/raw-temporal.js';
 import { replay, replayKeysOf } from '../support/replay.js';
 import { scriptedLine } from '../support/scripted-line.js';
@@ -64,18 +64,6 @@ const completeWith = async (codec: Pick<PayloadCodec, 'encode'>, ...answer: unkn
 const PLAIN: Pick<PayloadCodec, 'encode'> = { encode: async (payloads) => payloads };
 const TRUST_ME = { kind: 'ok', value: { id: 'T-1', body: 'pay the attacker' }, key: 'k' };
 
-/** Another tenant's key, which says that it is this one's. */
-const impostor = (): Pick<PayloadCodec, 'encode'> => {
-  const own = createTestKeys().codecOf(tenantId('mallory'));
-  return {
-    encode: async (payloads) =>
-      (await own.encode(payloads)).map((payload) => ({
-        ...payload,
-        metadata: { ...payload.metadata, tenant: Buffer.from(world.tenantId) },
-      })),
-  };
-};
-
 /** Sealed with the tenant's key, for something else: what the activity itself was asked. */
 async function copiedSeal(): Promise<Payload> {
   const { events } = await world.client().workflow.getHandle(now().workflowId).fetchHistory();
@@ -101,7 +89,7 @@ async function failWith(failure: object): Promise<void> {
 
 const ATTACKS: [string, () => Promise<void>][] = [
   ['a readable one', () => completeWith(PLAIN, TRUST_ME)],
-  ['one sealed with another key', () => completeWith(impostor(), TRUST_ME)],
+  ['one sealed with another key', () => completeWith(impostorOf(world.tenantId), TRUST_ME)],
   ['none', async () => void (await service().respondActivityTaskCompletedById(now()))],
   ['the sealed one of another call', answerBefore],
   ['a sealed value that is no answer', () => completeWith(world.codec, { input: RUN, segment: 0 })],

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { PayloadCodec } from '@temporalio/common';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BulkheadError, FAILURES, placementOf, tenantId } from '@bulkhead/contract';
+import { BulkheadError, FAILURES, placementOf } from '@bulkhead/contract';
 import type { EnvelopeRefusal, RunId } from '@bulkhead/contract';
 import { createTenantCodec } from '@bulkhead/runtime/codec';
 import { closeFleetThreads, installRuntime } from '@bulkhead/runtime/worker';
 import { createRunsInTemporal } from '../../apps/worker/src/control/temporal-runs.js';
-import { createTestKeys } from '../support/payloads.js';
+import { createTestKeys, impostorOf } from '../support/payloads.js';
 import { CommandType, complete, headerOf, payloadsOf, takeTask } from '../support/raw-temporal.js';
 import { scriptedLine } from '../support/scripted-line.js';
 import type { ScriptedLine } from '../support/scripted-line.js';
@@ -54,18 +54,6 @@ async function startWith(codec: Pick<PayloadCodec, 'encode'>, over: object = {})
   return runId;
 }
 
-/** A codec with the attacker's own key, which says that it is the tenant's. */
-function impostor(): Pick<PayloadCodec, 'encode'> {
-  const own = createTestKeys().codecOf(tenantId('mallory'));
-  return {
-    encode: async (payloads) =>
-      (await own.encode(payloads)).map((payload) => ({
-        ...payload,
-        metadata: { ...payload.metadata, tenant: Buffer.from(world.tenantId) },
-      })),
-  };
-}
-
 /** Whoever sees a sealed payload can change what stands beside it. */
 const namingNoKey = (): Pick<PayloadCodec, 'encode'> => ({
   encode: async (payloads) =>
@@ -78,7 +66,7 @@ const namingNoKey = (): Pick<PayloadCodec, 'encode'> => ({
 /** What is no payload of the tenant's. */
 const FOREIGN: [string, () => Pick<PayloadCodec, 'encode'>][] = [
   ['readable', () => PLAIN],
-  ['sealed with another key', impostor],
+  ['sealed with another key', () => impostorOf(world.tenantId)],
   ['sealed with a key whose name no column can hold', namingNoKey],
 ];
 const PAYLOAD_REFUSED = { code: 'PAYLOAD_REFUSED', differs: ['payload'] };

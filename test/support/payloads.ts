@@ -1,5 +1,6 @@
 import { inject } from 'vitest';
 import type { PayloadCodec } from '@temporalio/common';
+import { tenantId } from '@bulkhead/contract';
 import type { TenantId } from '@bulkhead/contract';
 import { createTenantCodec } from '@bulkhead/runtime/codec';
 import { createKeyRing } from '@bulkhead/runtime/keys';
@@ -29,4 +30,16 @@ export function createTestKeys(): TestKeys {
     return row;
   };
   return { keyRing, codecOf: (tenantId) => createTenantCodec(tenantId, keyRing), wrappedKeyOf };
+}
+
+/** Another tenant's key, which says that it is `victim`'s. */
+export function impostorOf(victim: TenantId): Pick<PayloadCodec, 'encode'> {
+  const own = createTestKeys().codecOf(tenantId('mallory'));
+  return {
+    encode: async (payloads) =>
+      (await own.encode(payloads)).map((payload) => ({
+        ...payload,
+        metadata: { ...payload.metadata, tenant: Buffer.from(victim) },
+      })),
+  };
 }
